@@ -1,0 +1,259 @@
+//! What the server said it can do.
+
+use alloc::string::String;
+use core::ops::Range;
+
+use crate::reply::Reply;
+
+/// A service extension that this library knows by name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Extension {
+    /// 8BITMIME, RFC 6152.
+    EightBitMime,
+    /// AUTH, RFC 4954.
+    Auth,
+    /// ENHANCEDSTATUSCODES, RFC 2034.
+    EnhancedStatusCodes,
+    /// PIPELINING, RFC 2920.
+    Pipelining,
+    /// SIZE, RFC 1870.
+    Size,
+    /// SMTPUTF8, RFC 6531.
+    SmtpUtf8,
+    /// STARTTLS, RFC 3207.
+    StartTls,
+}
+
+impl Extension {
+    /// The keyword in the EHLO reply.
+    pub const fn keyword(self) -> &'static str {
+        match self {
+            Self::EightBitMime => "8BITMIME",
+            Self::Auth => "AUTH",
+            Self::EnhancedStatusCodes => "ENHANCEDSTATUSCODES",
+            Self::Pipelining => "PIPELINING",
+            Self::Size => "SIZE",
+            Self::SmtpUtf8 => "SMTPUTF8",
+            Self::StartTls => "STARTTLS",
+        }
+    }
+}
+
+impl core::fmt::Display for Extension {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str(self.keyword())
+    }
+}
+
+/// The keywords of the last EHLO or LHLO reply, with their parameters (RFC 5321 section 4.1.1.1).
+///
+/// Keywords are compared as whole words without regard to letter case. The first line is the server's name and greeting,
+/// never a keyword. A line that is no keyword is ignored.
+///
+/// ```
+/// use smtp_proto::{Capabilities, Extension, ReplyLimits, parse_reply};
+///
+/// let reply = b"250-mail.example\r\n250-size 1000\r\n250-AUTH PLAIN\r\n250-AUTH=LOGIN\r\n250 X-NEW a b\r\n";
+/// let (reply, _) = parse_reply(reply, &ReplyLimits::default())?.unwrap();
+/// let capabilities = Capabilities::from_reply(&reply.to_owned());
+/// assert_eq!(capabilities.server_name(), Some("mail.example"));
+/// assert!(capabilities.supports(Extension::Size));
+/// assert_eq!(capabilities.size_limit(), Some(1000));
+/// assert_eq!(capabilities.auth_mechanisms().collect::<Vec<_>>(), ["PLAIN", "LOGIN"]);
+/// assert_eq!(capabilities.parameters("x-new"), Some("a b"));
+/// # Ok::<(), smtp_proto::ReplyError>(())
+/// ```
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Capabilities {
+    /// The lines of the reply that are UTF-8, each ended by LF.
+    text: String,
+    /// The greeting line within `text`.
+    greeting: Range<usize>,
+    pipelining: bool,
+}
+
+impl Capabilities {
+    /// Reads the keywords from a reply to EHLO or LHLO.
+    pub fn from_reply(reply: &Reply) -> Self {
+        let mut capabilities = Self { text: String::with_capacity(reply.text().len() + 1), ..Self::default() };
+        for (index, line) in reply.lines().enumerate() {
+            // An octet beyond UTF-8 is in no keyword and no parameter; the line is ignored, not fatal.
+            if let Ok(line) = core::str::from_utf8(line) {
+                capabilities.text.push_str(line);
+                capabilities.text.push('\n');
+            }
+            if index == 0 {
+                capabilities.greeting = 0..capabilities.text.len();
+            }
+        }
+        capabilities.pipelining = capabilities.has(Extension::Pipelining.keyword());
+        capabilities
+    }
+
+    /// The name the server gave itself on the first line. Its claim, not to be trusted.
+    pub fn server_name(&self) -> Option<&str> {
+        self.text.get(self.greeting.clone())?.split_ascii_whitespace().next()
+    }
+
+    /// Every keyword with its parameters, in the order and spelling the server used; not merged, not deduplicated.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+        let keywords = self.text.get(self.greeting.end..).unwrap_or_default();
+        keywords.split_terminator('\n').filter_map(keyword_line)
+    }
+
+    /// Whether the server offers `keyword`.
+    pub fn has(&self, keyword: &str) -> bool {
+        self.parameters(keyword).is_some()
+    }
+
+    /// The parameters of `keyword`, as sent; empty when it has none. Where a keyword stands on several lines, the last.
+    pub fn parameters(&self, keyword: &str) -> Option<&str> {
+        self.iter().filter(|(name, _)| name.eq_ignore_ascii_case(keyword)).last().map(|(_, parameters)| parameters)
+    }
+
+    /// Whether the server offers `extension`.
+    pub fn supports(&self, extension: Extension) -> bool {
+        match extension {
+            // Asked for every command.
+            Extension::Pipelining => self.pipelining,
+            Extension::Auth => self.auth_lines().next().is_some(),
+            _ => self.has(extension.keyword()),
+        }
+    }
+
+    /// The largest message the server takes, in octets. `None` when it names no limit, 0, or no number (RFC 1870
+    /// section 4). A number beyond `u64` is no limit in practice and saturates.
+    pub fn size_limit(&self) -> Option<u64> {
+        let digits = self.parameters(Extension::Size.keyword())?.split_ascii_whitespace().next()?;
+        if !digits.bytes().all(|octet| octet.is_ascii_digit()) {
+            return None;
+        }
+        Some(digits.parse().unwrap_or(u64::MAX)).filter(|&limit| limit > 0)
+    }
+
+    /// The SASL mechanisms offered, from `AUTH` lines and the old `AUTH=` form alike, each once.
+    pub fn auth_mechanisms(&self) -> impl Iterator<Item = &str> {
+        let all = move || self.auth_lines().flat_map(str::split_ascii_whitespace);
+        all()
+            .enumerate()
+            .filter(move |(index, name)| !all().take(*index).any(|earlier| earlier.eq_ignore_ascii_case(name)))
+            .map(|(_, name)| name)
+    }
+
+    fn auth_lines(&self) -> impl Iterator<Item = &str> {
+        self.iter().filter_map(|(keyword, parameters)| {
+            keyword.eq_ignore_ascii_case(Extension::Auth.keyword()).then_some(parameters)
+        })
+    }
+}
+
+/// Splits one line into keyword and parameters. `None` when it does not begin with an `ehlo-keyword`.
+fn keyword_line(line: &str) -> Option<(&str, &str)> {
+    let end = line.find(|c: char| !(c.is_ascii_alphanumeric() || c == '-')).unwrap_or(line.len());
+    let (keyword, rest) = line.split_at(end);
+    if keyword.is_empty() || keyword.starts_with('-') {
+        return None;
+    }
+    // `AUTH=PLAIN LOGIN` predates RFC 4954; no other keyword was ever written so.
+    let parameters = match rest.strip_prefix('=') {
+        Some(parameters) if keyword.eq_ignore_ascii_case(Extension::Auth.keyword()) => parameters,
+        Some(_) => return None,
+        None if rest.is_empty() || rest.starts_with([' ', '\t', '\r']) => rest,
+        None => return None,
+    };
+    Some((keyword, parameters.trim()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::reply::{ReplyLimits, parse_reply};
+    use alloc::format;
+    use alloc::vec::Vec;
+
+    fn capabilities(lines: &[&str]) -> Capabilities {
+        let mut text = String::new();
+        for (index, line) in lines.iter().enumerate() {
+            let separator = if index + 1 == lines.len() { ' ' } else { '-' };
+            text += &format!("250{separator}{line}\r\n");
+        }
+        let (reply, _) = parse_reply(text.as_bytes(), &ReplyLimits::default()).unwrap().unwrap();
+        Capabilities::from_reply(&reply.to_owned())
+    }
+
+    // C-25: the first line is a greeting even if it looks like a keyword.
+    #[test]
+    fn the_first_line_is_never_a_keyword() {
+        let offered = capabilities(&["STARTTLS hello", "SIZE"]);
+        assert!(!offered.supports(Extension::StartTls));
+        assert_eq!(offered.server_name(), Some("STARTTLS"));
+        assert_eq!(
+            capabilities(&["PIPELINING"]),
+            Capabilities { greeting: 0..11, text: "PIPELINING\n".into(), pipelining: false }
+        );
+    }
+
+    // C-25: whole words in any case; runs of spaces; unknown keywords kept; malformed lines ignored.
+    #[test]
+    fn keywords_are_whole_words() {
+        let offered = capabilities(&[
+            "mail.example",
+            "pipelining",
+            "STARTTLSX",
+            "SIZE=100",
+            "X-Foo  one   two ",
+            "-BAD",
+            "",
+            "8BITMIME?",
+            "250 x",
+            "café",
+        ]);
+        assert!(offered.supports(Extension::Pipelining));
+        assert!(!offered.supports(Extension::StartTls));
+        assert!(!offered.supports(Extension::Size));
+        assert!(!offered.supports(Extension::EightBitMime));
+        assert_eq!(offered.parameters("x-fOO"), Some("one   two"));
+        let keywords: Vec<_> = offered.iter().map(|(keyword, _)| keyword).collect();
+        assert_eq!(keywords, ["pipelining", "STARTTLSX", "X-Foo", "250"]);
+    }
+
+    #[test]
+    fn a_line_that_is_not_utf8_hides_no_other() {
+        let bytes = b"250-x \xff\r\n250-SIZE \xff\r\n250 PIPELINING\r\n";
+        let (reply, _) = parse_reply(bytes, &ReplyLimits::default()).unwrap().unwrap();
+        let offered = Capabilities::from_reply(&reply.to_owned());
+        assert_eq!(offered.server_name(), None);
+        assert_eq!(offered.iter().collect::<Vec<_>>(), [("PIPELINING", "")]);
+        assert!(offered.supports(Extension::Pipelining));
+    }
+
+    // C-25: both forms of AUTH, merged, each mechanism once.
+    #[test]
+    fn auth_in_both_forms() {
+        let offered = capabilities(&["x", "AUTH=LOGIN PLAIN", "auth PLAIN login  CRAM-MD5"]);
+        assert_eq!(offered.auth_mechanisms().collect::<Vec<_>>(), ["LOGIN", "PLAIN", "CRAM-MD5"]);
+        let bare = capabilities(&["x", "AUTH"]);
+        assert!(bare.supports(Extension::Auth));
+        assert_eq!(bare.auth_mechanisms().count(), 0);
+        assert!(!capabilities(&["x", "AUTHX PLAIN"]).supports(Extension::Auth));
+    }
+
+    // C-86: no limit, no number and too large a number are told apart and never wrap.
+    #[test]
+    fn size_limits() {
+        for (line, limit) in [
+            ("SIZE", None),
+            ("SIZE 0", None),
+            ("SIZE 1", Some(1)),
+            ("SIZE 99999999999999999999", Some(u64::MAX)),
+            ("SIZE -1", None),
+            ("SIZE +1", None),
+            ("SIZE 1e9", None),
+            ("SIZE 10 20", Some(10)),
+        ] {
+            assert_eq!(capabilities(&["x", line]).size_limit(), limit, "{line}");
+        }
+        assert_eq!(capabilities(&["x"]).size_limit(), None);
+    }
+}

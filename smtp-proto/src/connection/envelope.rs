@@ -1,0 +1,314 @@
+//! How far one transaction has come: which command is next, and what each reply does to the recipients.
+
+use crate::capability::{Capabilities, Extension};
+use crate::command::{self, Command};
+use crate::error::UsageError;
+use crate::outcome::{Outcome, Stage};
+use crate::parameter::{self, BodyType, Parameter};
+use crate::reply::{Reply, Severity};
+use crate::report::Report;
+use crate::transaction::{OnRefusal, Recipient, Transaction, TransactionId};
+
+use super::expect::Expect;
+
+/// A transaction under way.
+#[derive(Debug)]
+pub(super) struct Envelope {
+    id: TransactionId,
+    transaction: Transaction,
+    /// The caller says MAIL, RCPT and DATA one at a time.
+    by_hand: bool,
+    sender: Sender,
+    /// Recipients whose RCPT was queued, and of those the ones whose reply was read.
+    asked: usize,
+    answered: usize,
+    accepted: usize,
+    data: Data,
+    /// The stream offset behind the terminator. Until the transport has taken all of it, the message is not sent.
+    pub(super) end: u64,
+    /// In LMTP, the recipients before this index have their final reply or are due none.
+    settled: usize,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Sender {
+    Unasked,
+    Asked,
+    Accepted,
+    Refused(Reply),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Data {
+    Unasked,
+    Asked,
+    Answered,
+}
+
+/// What a transaction does next.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Next {
+    /// Queue the command that this reply answers.
+    Send(Expect),
+    /// Replies have to come first.
+    Wait,
+    /// It cannot reach the content, and all its replies are in.
+    Fail,
+}
+
+/// What the go-ahead for content leads to.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum GoAhead {
+    /// Content for at least one recipient.
+    Content,
+    /// There is nobody to deliver to; the server has to be led out of DATA.
+    Nobody,
+    /// The server refused.
+    Refused,
+}
+
+impl Envelope {
+    pub(super) fn new(id: TransactionId, transaction: Transaction, by_hand: bool) -> Self {
+        Self {
+            id,
+            transaction,
+            by_hand,
+            sender: Sender::Unasked,
+            asked: 0,
+            answered: 0,
+            accepted: 0,
+            data: Data::Unasked,
+            end: 0,
+            settled: 0,
+        }
+    }
+
+    pub(super) fn id(&self) -> TransactionId {
+        self.id
+    }
+
+    pub(super) fn is_by_hand(&self) -> bool {
+        self.by_hand
+    }
+
+    /// How many recipients the server has accepted.
+    pub(super) fn accepted(&self) -> usize {
+        self.accepted
+    }
+
+    /// Whether the content may hold octets over 127.
+    pub(super) fn is_eight_bit(&self) -> bool {
+        self.transaction.body_type == Some(BodyType::EightBitMime)
+    }
+
+    /// Adds a recipient by hand and returns its index.
+    pub(super) fn add(&mut self, recipient: Recipient) -> usize {
+        self.transaction.recipients.push(recipient);
+        self.transaction.recipients.len() - 1
+    }
+
+    /// The next step. Replies may still be outstanding; whether a command may be sent before them is for the window to
+    /// say.
+    pub(super) fn next(&self) -> Next {
+        let abort = self.transaction.on_refusal == OnRefusal::Abort;
+        let all_asked = self.asked == self.transaction.recipients.len();
+        let all_answered = self.asked == self.answered;
+        let hopeless = abort && self.accepted < self.answered;
+        match self.sender {
+            Sender::Unasked => return Next::Send(Expect::Mail),
+            Sender::Refused(_) => {
+                let drained = all_answered && self.data != Data::Asked;
+                return if drained { Next::Fail } else { Next::Wait };
+            }
+            Sender::Asked | Sender::Accepted => {}
+        }
+        if self.by_hand || self.data != Data::Unasked {
+            return Next::Wait;
+        }
+        if !all_asked && !hopeless {
+            return Next::Send(Expect::Rcpt(self.asked));
+        }
+        if self.sender == Sender::Accepted && all_answered {
+            return if self.accepted == 0 || hopeless { Next::Fail } else { Next::Send(Expect::Data) };
+        }
+        // Under `Abort` the go-ahead must not be asked for before it is known that everybody gets the message.
+        if abort || hopeless { Next::Wait } else { Next::Send(Expect::Data) }
+    }
+
+    /// The command whose reply is `expect`.
+    pub(super) fn command(&self, expect: Expect) -> Option<Command<'_>> {
+        match expect {
+            Expect::Mail => Some(Command::Mail(&self.transaction)),
+            Expect::Rcpt(index) => self.transaction.recipients.get(index).map(Command::Rcpt),
+            Expect::Data => Some(Command::Data),
+            _ => None,
+        }
+    }
+
+    /// The command was queued.
+    pub(super) fn asked(&mut self, expect: Expect) {
+        match expect {
+            Expect::Mail => self.sender = Sender::Asked,
+            Expect::Rcpt(_) => self.asked += 1,
+            Expect::Data => self.data = Data::Asked,
+            _ => {}
+        }
+    }
+
+    /// The reply to MAIL.
+    pub(super) fn on_mail(&mut self, reply: Reply) {
+        if reply.code().severity() == Severity::Completion {
+            self.sender = Sender::Accepted;
+            return;
+        }
+        for recipient in &mut self.transaction.recipients {
+            recipient.outcome = Outcome::refused(Stage::Mail, reply.clone());
+        }
+        self.sender = Sender::Refused(reply);
+    }
+
+    /// The reply to RCPT.
+    pub(super) fn on_rcpt(&mut self, index: usize, reply: Reply) {
+        self.answered += 1;
+        let Some(recipient) = self.transaction.recipients.get_mut(index) else { return };
+        if matches!(self.sender, Sender::Refused(_)) {
+            // Without a sender there is no recipient; the refusal that matters is the sender's.
+            return;
+        }
+        if reply.code().severity() == Severity::Completion {
+            recipient.admitted = true;
+            self.accepted += 1;
+            return;
+        }
+        let too_many = reply.code().get() == 552 && self.accepted > 0;
+        recipient.outcome = Outcome::refused(Stage::Rcpt, reply);
+        if let Outcome::Refused { transient, .. } = &mut recipient.outcome {
+            *transient |= too_many;
+        }
+    }
+
+    /// The reply to DATA.
+    pub(super) fn on_data(&mut self, reply: &Reply) -> GoAhead {
+        self.data = Data::Answered;
+        if reply.code().get() != 354 {
+            self.refuse_content(Stage::Data, reply);
+            return GoAhead::Refused;
+        }
+        let sender_accepted = self.sender == Sender::Accepted;
+        if sender_accepted && self.accepted > 0 { GoAhead::Content } else { GoAhead::Nobody }
+    }
+
+    /// Everybody who was to get the content is refused it.
+    pub(super) fn refuse_content(&mut self, stage: Stage, reply: &Reply) {
+        self.settle_all(&Outcome::refused(stage, reply.clone()));
+    }
+
+    /// Final replies that are due for the complete content.
+    pub(super) fn finals(&self, lmtp: bool) -> usize {
+        if lmtp { self.accepted } else { 1 }
+    }
+
+    /// A final reply: in LMTP for the next accepted recipient, otherwise for all of them. Whether it was the last one due.
+    pub(super) fn on_final(&mut self, reply: Reply, lmtp: bool) -> bool {
+        let outcome = if reply.code().severity() == Severity::Completion {
+            Outcome::Accepted(reply)
+        } else {
+            Outcome::refused(Stage::Content, reply)
+        };
+        if !lmtp {
+            self.settle_all(&outcome);
+            return true;
+        }
+        let waiting = self.transaction.recipients.iter_mut().enumerate().skip(self.settled);
+        if let Some((index, recipient)) = { waiting }.find(|(_, recipient)| recipient.admitted) {
+            recipient.outcome = outcome;
+            self.settled = index + 1;
+        }
+        !self.transaction.recipients.iter().skip(self.settled).any(|recipient| recipient.admitted)
+    }
+
+    fn settle_all(&mut self, outcome: &Outcome) {
+        for recipient in self.open_recipients() {
+            recipient.outcome = outcome.clone();
+        }
+    }
+
+    /// Recipients that the server accepted and has not yet decided on.
+    fn open_recipients(&mut self) -> impl Iterator<Item = &mut Recipient> {
+        let open = |recipient: &&mut Recipient| recipient.admitted && recipient.outcome == Outcome::NotSent;
+        self.transaction.recipients.iter_mut().filter(open)
+    }
+
+    /// Ends the transaction. `transmitted` is how far the outgoing stream has come.
+    pub(super) fn into_report(mut self, transmitted: u64) -> Report {
+        if self.end > 0 && self.end <= transmitted {
+            for recipient in self.open_recipients() {
+                recipient.outcome = Outcome::InDoubt;
+            }
+        }
+        let sender_refusal = match self.sender {
+            Sender::Refused(reply) => Some(reply),
+            _ => None,
+        };
+        Report { id: self.id, recipients: self.transaction.recipients, sender_refusal }
+    }
+}
+
+/// Fits a transaction to what the server offers, or says why that cannot be.
+pub(super) fn prepare(mut transaction: Transaction, offered: &Capabilities) -> Result<Transaction, UsageError> {
+    if transaction.has_non_ascii_address() {
+        if !offered.supports(Extension::SmtpUtf8) {
+            return Err(UsageError::NonAsciiAddress);
+        }
+        transaction.smtputf8 = true;
+    }
+    if transaction.smtputf8 && !offered.supports(Extension::SmtpUtf8) {
+        return Err(UsageError::Missing(Extension::SmtpUtf8));
+    }
+    match (transaction.body_type, offered.supports(Extension::EightBitMime)) {
+        (Some(BodyType::EightBitMime), false) => return Err(UsageError::Missing(Extension::EightBitMime)),
+        (None, true) => transaction.body_type = Some(BodyType::EightBitMime),
+        _ => {}
+    }
+    if !offered.supports(Extension::Size) {
+        transaction.size = None;
+    } else if let (Some(size), Some(limit)) = (transaction.size, offered.size_limit()) {
+        if size > limit {
+            return Err(UsageError::TooLarge { limit });
+        }
+    }
+    check_line(&Command::Mail(&transaction), &transaction.parameters, parameter::MAIL_LINE_ALLOWANCES, offered)?;
+    for recipient in &transaction.recipients {
+        check_recipient(recipient, offered)?;
+    }
+    Ok(transaction)
+}
+
+/// Says why a recipient cannot be sent to this server, if so.
+pub(super) fn check_recipient(recipient: &Recipient, offered: &Capabilities) -> Result<(), UsageError> {
+    if !recipient.path.is_ascii() && !offered.supports(Extension::SmtpUtf8) {
+        return Err(UsageError::NonAsciiAddress);
+    }
+    check_line(&Command::Rcpt(recipient), &recipient.parameters, parameter::RCPT_LINE_ALLOWANCES, offered)
+}
+
+fn check_line(
+    command: &Command<'_>,
+    parameters: &[Parameter],
+    allowances: &[(&str, usize)],
+    offered: &Capabilities,
+) -> Result<(), UsageError> {
+    if let Some(parameter) =
+        parameters.iter().find(|parameter| parameter.needs_offer() && !offered.has(parameter.extension()))
+    {
+        return Err(UsageError::MissingKeyword(parameter.extension().into()));
+    }
+    let length = command.length();
+    if length <= command::LINE_LIMIT {
+        return Ok(());
+    }
+    let allowed =
+        allowances.iter().filter(|(keyword, _)| offered.has(keyword)).map(|(_, octets)| octets).sum::<usize>();
+    let limit = command::LINE_LIMIT + allowed;
+    if length > limit { Err(UsageError::CommandTooLong { limit }) } else { Ok(()) }
+}

@@ -1,0 +1,98 @@
+//! Which command the next reply answers.
+
+use alloc::collections::VecDeque;
+
+use crate::event::Phase;
+
+/// A reply that is due.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Expect {
+    Greeting,
+    /// EHLO or LHLO.
+    Ehlo,
+    Helo,
+    StartTls,
+    /// MAIL of the current transaction.
+    Mail,
+    /// RCPT of the current transaction's recipient with that index.
+    Rcpt(usize),
+    /// DATA of the current transaction.
+    Data,
+    /// The lone dot of the current transaction, after DATA that should not have been granted.
+    LoneDot,
+    /// The end of content of the oldest complete transaction; in LMTP one for each accepted recipient.
+    Final,
+    /// RSET of the core's, ending the current transaction.
+    Cleanup,
+    /// RSET of the caller's.
+    Reset,
+    Command,
+    Quit,
+}
+
+impl Expect {
+    /// What the wait for this reply is called.
+    pub(super) fn phase(self) -> Phase {
+        match self {
+            Self::Greeting => Phase::Greeting,
+            Self::Ehlo | Self::Helo => Phase::Hello,
+            Self::StartTls => Phase::StartTls,
+            Self::Mail => Phase::Mail,
+            Self::Rcpt(_) => Phase::Rcpt,
+            Self::Data => Phase::DataInit,
+            Self::LoneDot | Self::Final => Phase::DataDone,
+            Self::Cleanup | Self::Reset | Self::Command => Phase::Command,
+            Self::Quit => Phase::Quit,
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Entry {
+    expect: Expect,
+    /// Octets of the command; none for the greeting and for content.
+    length: usize,
+    /// The stream offset at which the command ends. A reply before that is no reply to it.
+    end: u64,
+}
+
+/// The replies that are due, oldest first. A reply answers the oldest, whatever it says (RFC 2920 section 3.1).
+#[derive(Debug, Default)]
+pub(super) struct Expected {
+    queue: VecDeque<Entry>,
+    /// The sum of all lengths.
+    unanswered: usize,
+}
+
+impl Expected {
+    pub(super) fn push(&mut self, expect: Expect, length: usize, end: u64) {
+        self.queue.push_back(Entry { expect, length, end });
+        self.unanswered += length;
+    }
+
+    /// Takes off what the next reply answers: nothing when no command has left in full.
+    pub(super) fn answer(&mut self, transmitted: u64) -> Option<Expect> {
+        self.queue.front().filter(|entry| entry.end <= transmitted)?;
+        let entry = self.queue.pop_front()?;
+        self.unanswered -= entry.length;
+        Some(entry.expect)
+    }
+
+    /// The oldest reply that is due, and where its command ends.
+    pub(super) fn front(&self) -> Option<(Expect, u64)> {
+        self.queue.front().map(|entry| (entry.expect, entry.end))
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.queue.is_empty()
+    }
+
+    /// Octets of commands that no reply has answered.
+    pub(super) fn unanswered(&self) -> usize {
+        self.unanswered
+    }
+
+    pub(super) fn clear(&mut self) {
+        *self = Self::default();
+    }
+}

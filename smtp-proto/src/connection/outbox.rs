@@ -1,0 +1,200 @@
+//! Octets on their way out, kept until the transport has taken them.
+
+use alloc::collections::VecDeque;
+use core::fmt;
+use core::ops::Deref;
+
+use bytes::{Buf, BytesMut};
+
+use crate::command::Command;
+use crate::escape::Escaped;
+
+/// The outgoing stream: what was queued and not yet transmitted, and how far it has come.
+#[derive(Default)]
+pub(super) struct Outbox {
+    buffer: BytesMut,
+    transmitted: u64,
+    /// Which part of the stream is what, oldest first; neighbours differ in kind.
+    runs: VecDeque<Run>,
+}
+
+/// A stretch of the stream, up to an offset.
+#[derive(Clone, Copy)]
+struct Run {
+    kind: Kind,
+    end: u64,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Command,
+    Content,
+}
+
+impl Outbox {
+    /// Appends a command and returns its length.
+    pub(super) fn command(&mut self, command: &Command<'_>) -> usize {
+        let before = self.buffer.len();
+        command.encode(&mut self.buffer);
+        self.mark(Kind::Command);
+        self.buffer.len() - before
+    }
+
+    /// Appends content by way of `write`.
+    pub(super) fn content<T>(&mut self, write: impl FnOnce(&mut BytesMut) -> T) -> T {
+        let written = write(&mut self.buffer);
+        self.mark(Kind::Content);
+        written
+    }
+
+    fn mark(&mut self, kind: Kind) {
+        let end = self.end();
+        match self.runs.back_mut() {
+            Some(last) if last.kind == kind => last.end = end,
+            _ => self.runs.push_back(Run { kind, end }),
+        }
+    }
+
+    /// Octets not yet transmitted.
+    pub(super) fn len(&self) -> usize {
+        self.buffer.len()
+    }
+
+    /// The stream offset up to which the transport has taken octets.
+    pub(super) fn transmitted(&self) -> u64 {
+        self.transmitted
+    }
+
+    /// The stream offset behind everything queued.
+    pub(super) fn end(&self) -> u64 {
+        self.transmitted + self.buffer.len() as u64
+    }
+
+    /// Whether the next octet to be transmitted belongs to content.
+    pub(super) fn is_sending_content(&self) -> bool {
+        self.runs.front().is_some_and(|run| run.kind == Kind::Content)
+    }
+
+    pub(super) fn advance(&mut self, taken: usize) {
+        let taken = taken.min(self.buffer.len());
+        self.buffer.advance(taken);
+        self.transmitted += taken as u64;
+        while self.runs.front().is_some_and(|run| run.end <= self.transmitted) {
+            self.runs.pop_front();
+        }
+    }
+
+    /// Drops what was not transmitted, and the buffer with it.
+    pub(super) fn discard(&mut self) {
+        self.buffer = BytesMut::new();
+        self.runs.clear();
+    }
+
+    pub(super) fn peek(&self) -> Option<Transmit<'_>> {
+        let transmit = Transmit { octets: &self.buffer, start: self.transmitted, runs: &self.runs };
+        (!self.buffer.is_empty()).then_some(transmit)
+    }
+}
+
+/// Octets to write to the stream: derefs to `[u8]`, never empty.
+///
+/// Its `Debug` shows commands escaped and of content only the size, so it is fit for any log.
+#[derive(Clone, Copy)]
+pub struct Transmit<'a> {
+    octets: &'a [u8],
+    /// The stream offset of the first octet.
+    start: u64,
+    runs: &'a VecDeque<Run>,
+}
+
+impl<'a> Transmit<'a> {
+    /// Only the first `length` octets: what a short write took.
+    #[must_use]
+    pub fn first(self, length: usize) -> Self {
+        Self { octets: self.octets.get(..length).unwrap_or(self.octets), ..self }
+    }
+
+    /// The octets for a transcript: command lines one by one, content as a whole.
+    pub fn pieces(self) -> impl Iterator<Item = Piece<'a>> {
+        let mut rest = self.octets;
+        let mut offset = self.start;
+        self.runs.iter().flat_map(move |run| {
+            let length = usize::try_from(run.end - offset).unwrap_or(usize::MAX).min(rest.len());
+            let (octets, after) = rest.split_at(length);
+            (rest, offset) = (after, run.end);
+            let (lines, content) = match run.kind {
+                Kind::Command => (octets, None),
+                Kind::Content => (&[][..], (length > 0).then_some(Piece::Content(length))),
+            };
+            lines.split_inclusive(|&octet| octet == b'\n').map(Piece::Command).chain(content)
+        })
+    }
+}
+
+impl Deref for Transmit<'_> {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        self.octets
+    }
+}
+
+impl fmt::Debug for Transmit<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.pieces()).finish()
+    }
+}
+
+/// Part of the outgoing stream, for a transcript.
+#[derive(Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Piece<'a> {
+    /// A command line or, after a short write, a part of one.
+    Command(&'a [u8]),
+    /// So many octets of content, terminator included.
+    Content(usize),
+}
+
+impl fmt::Display for Piece<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Command(line) => Escaped(line.strip_suffix(b"\r\n").unwrap_or(line)).fmt(f),
+            Self::Content(1) => f.write_str("<1 octet of content>"),
+            Self::Content(length) => write!(f, "<{length} octets of content>"),
+        }
+    }
+}
+
+impl fmt::Debug for Piece<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::format;
+
+    // A transcript names commands, and of content only the size, wherever a write was cut.
+    #[test]
+    fn pieces_of_a_cut_stream() {
+        let mut outbox = Outbox::default();
+        assert!(outbox.peek().is_none());
+        outbox.command(&Command::Noop);
+        outbox.command(&Command::Data);
+        outbox.content(|buffer| buffer.extend_from_slice(b"secret\r\n.\r\n"));
+        outbox.command(&Command::Quit);
+        assert_eq!(outbox.end(), 29);
+        assert_eq!(format!("{:?}", outbox.peek().unwrap()), "[NOOP, DATA, <11 octets of content>, QUIT]");
+        assert_eq!(format!("{:?}", outbox.peek().unwrap().first(14)), "[NOOP, DATA, <2 octets of content>]");
+        outbox.advance(8);
+        assert_eq!(format!("{:?}", outbox.peek().unwrap()), "[TA, <11 octets of content>, QUIT]");
+        outbox.advance(5);
+        assert!(outbox.is_sending_content());
+        assert_eq!(format!("{:?}", outbox.peek().unwrap()), "[<10 octets of content>, QUIT]");
+        outbox.advance(usize::MAX);
+        assert_eq!((outbox.transmitted(), outbox.len()), (29, 0));
+        assert!(outbox.peek().is_none());
+    }
+}

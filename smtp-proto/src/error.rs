@@ -1,0 +1,178 @@
+//! What can go wrong, in two kinds that are never mixed: [`UsageError`] is the caller's and changes nothing, [`Failure`]
+//! is the summary of what a server or the network did.
+
+use alloc::boxed::Box;
+
+use crate::capability::Extension;
+use crate::event::{CloseReason, Phase};
+use crate::outcome::Outcome;
+use crate::reply::{Reply, Severity};
+use crate::report::Report;
+
+/// The call is not possible now, or not with this server. Nothing was sent and nothing changed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum UsageError {
+    /// Something else is under way: wait for its event.
+    #[error("the connection is busy with something else")]
+    Busy,
+    /// The connection is over.
+    #[error("the connection is closed")]
+    Closed,
+    /// A hello has to be said first; in automatic mode this cannot happen.
+    #[error("a hello has to be said first")]
+    NeedsHello,
+    /// No transaction was opened with [`Connection::mail`](crate::Connection::mail).
+    #[error("no transaction is open")]
+    NoTransaction,
+    /// The transaction has no recipient, or none that was accepted.
+    #[error("the transaction has no recipient")]
+    NoRecipients,
+    /// A transaction by hand takes its recipients one at a time.
+    #[error("recipients of a transaction by hand are given one at a time")]
+    RecipientsByHand,
+    /// The server does not offer the extension this needs.
+    #[error("the server does not offer {0}")]
+    Missing(Extension),
+    /// The server does not offer the extension of a parameter.
+    #[error("the server does not offer {0}")]
+    MissingKeyword(Box<str>),
+    /// An address or argument is not ASCII and the server does not offer SMTPUTF8 (RFC 6531).
+    #[error("the server does not take addresses outside ASCII")]
+    NonAsciiAddress,
+    /// The message is larger than the server takes (RFC 1870 section 6.1).
+    #[error("the message is larger than the {limit} octets the server takes")]
+    TooLarge {
+        /// The server's limit in octets.
+        limit: u64,
+    },
+    /// The command line would be longer than RFC 5321 and the extensions offered allow.
+    #[error("the command line would be longer than {limit} octets")]
+    CommandTooLong {
+        /// Octets allowed, CRLF included.
+        limit: usize,
+    },
+    /// LMTP has no HELO (RFC 2033 section 4.1).
+    #[error("LMTP has no HELO")]
+    NoHelo,
+    /// The stream is already encrypted (RFC 3207 section 4.2).
+    #[error("TLS is already active")]
+    AlreadySecure,
+    /// The server did not give the go-ahead for TLS.
+    #[error("no TLS handshake is due")]
+    NotUpgrading,
+}
+
+/// Why a session could not be set up, or a message reached nobody: the summary that drivers return as an error.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Failure {
+    /// The call was not possible. Nothing was sent.
+    #[error(transparent)]
+    Usage(#[from] UsageError),
+    /// The server refused the connection in its greeting.
+    #[error("the server refused the connection: {0}")]
+    Greeting(Reply),
+    /// The server refused our hello.
+    #[error("the server refused the hello: {0}")]
+    Hello(Reply),
+    /// The server refused the sender.
+    #[error("the server refused the sender: {reply}")]
+    SenderRefused {
+        /// What the server said.
+        reply: Reply,
+        /// The outcome of each recipient.
+        report: Report,
+    },
+    /// The server refused every recipient, or some of them under [`OnRefusal::Abort`](crate::OnRefusal::Abort).
+    #[error("the server refused recipients")]
+    RecipientsRefused(Report),
+    /// The server refused the content, before or after it was sent.
+    #[error("the server refused the message: {reply}")]
+    DataRefused {
+        /// What the server said.
+        reply: Reply,
+        /// The outcome of each recipient.
+        report: Report,
+    },
+    /// The server did not answer in time.
+    #[error("timed out waiting for {phase}")]
+    TimedOut {
+        /// What was waited for.
+        phase: Phase,
+        /// The outcome of each recipient, when a message was under way.
+        report: Option<Report>,
+    },
+    /// The connection ended for another reason.
+    #[error("{reason}")]
+    Disconnected {
+        /// Why.
+        reason: CloseReason,
+        /// The outcome of each recipient, when a message was under way.
+        report: Option<Report>,
+    },
+}
+
+impl Failure {
+    /// The failure that the end of a connection amounts to, with the report of the message that was under way.
+    pub fn closed(reason: CloseReason, report: Option<Report>) -> Self {
+        match reason {
+            CloseReason::Refused { phase: Phase::Greeting, reply } => Self::Greeting(reply),
+            CloseReason::Refused { phase: Phase::Hello, reply } => Self::Hello(reply),
+            CloseReason::TimedOut(phase) => Self::TimedOut { phase, report },
+            reason => Self::Disconnected { reason, report },
+        }
+    }
+
+    /// What the server said that made it fail; of several refused recipients, the first one's.
+    pub fn reply(&self) -> Option<&Reply> {
+        match self {
+            Self::Greeting(reply)
+            | Self::Hello(reply)
+            | Self::SenderRefused { reply, .. }
+            | Self::DataRefused { reply, .. } => Some(reply),
+            Self::RecipientsRefused(report) => report.refused().map(|(_, reply)| reply).next(),
+            Self::Disconnected { reason, .. } => reason.reply(),
+            Self::Usage(_) | Self::TimedOut { .. } => None,
+        }
+    }
+
+    /// The outcome of each recipient, when a message was under way.
+    pub fn report(&self) -> Option<&Report> {
+        match self {
+            Self::SenderRefused { report, .. } | Self::RecipientsRefused(report) | Self::DataRefused { report, .. } => {
+                Some(report)
+            }
+            Self::TimedOut { report, .. } | Self::Disconnected { report, .. } => report.as_ref(),
+            Self::Usage(_) | Self::Greeting(_) | Self::Hello(_) => None,
+        }
+    }
+
+    /// Whether the same may succeed later: a 4yz reply, a lost connection, time that ran out. With several recipients,
+    /// whether it may for at least one of them.
+    pub fn is_transient(&self) -> bool {
+        match self {
+            Self::Usage(_) => false,
+            Self::RecipientsRefused(report) => {
+                report.recipients().any(|(_, outcome)| matches!(outcome, Outcome::Refused { transient: true, .. }))
+            }
+            Self::Disconnected { reason: CloseReason::Aborted | CloseReason::Quit, .. } => false,
+            Self::Disconnected { reason: CloseReason::Refused { reply, .. }, .. }
+            | Self::Greeting(reply)
+            | Self::Hello(reply)
+            | Self::SenderRefused { reply, .. }
+            | Self::DataRefused { reply, .. } => reply.code().severity() == Severity::Transient,
+            Self::Disconnected { .. } | Self::TimedOut { .. } => true,
+        }
+    }
+
+    /// Whether time ran out.
+    pub fn is_timeout(&self) -> bool {
+        matches!(self, Self::TimedOut { .. })
+    }
+
+    /// Whether a recipient may have got the message, so that sending it again may duplicate it.
+    pub fn may_have_been_accepted(&self) -> bool {
+        self.report().is_some_and(Report::may_have_been_accepted)
+    }
+}

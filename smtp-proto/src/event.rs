@@ -1,0 +1,156 @@
+//! What a connection tells the application.
+
+use crate::reply::{Reply, ReplyError};
+use crate::report::Report;
+use crate::transaction::TransactionId;
+
+/// Something that happened, from [`Connection::poll_event`](crate::Connection::poll_event).
+#[derive(Debug, PartialEq)]
+#[non_exhaustive]
+pub enum Event {
+    /// The server's greeting, a 2yz reply.
+    Greeting(Reply),
+    /// A hello was accepted and [`Connection::capabilities`](crate::Connection::capabilities) is current. Comes again after TLS.
+    Ready,
+    /// The server is ready for the TLS handshake: do it, then call
+    /// [`Connection::handle_tls_established`](crate::Connection::handle_tls_established).
+    UpgradeTls,
+    /// The answer to one recipient's RCPT. Its final outcome is in the report.
+    Recipient {
+        /// The transaction.
+        id: TransactionId,
+        /// Which of its recipients, counted from 0.
+        index: usize,
+        /// The server's reply.
+        reply: Reply,
+    },
+    /// The server is ready for the content: write it to [`Connection::body`](crate::Connection::body).
+    BodyRequested {
+        /// The transaction.
+        id: TransactionId,
+        /// How many recipients were accepted so far, at least one.
+        accepted: usize,
+    },
+    /// A transaction is over; exactly one for each that was begun. Unless `Closed` follows, the next one may begin.
+    Completed(Report),
+    /// The answer to a command of the caller's.
+    Reply(Reply),
+    /// The connection is over. Always the last event.
+    Closed(CloseReason),
+}
+
+/// Why a connection is over.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum CloseReason {
+    /// We said QUIT. However the server took it, that is a clean end (RFC 5321 section 4.1.1.10).
+    #[error("the session was ended by QUIT")]
+    Quit,
+    /// The server closed the stream, or it broke.
+    #[error("the server closed the connection")]
+    Eof,
+    /// The server did not answer, or did not take our octets, in time.
+    #[error("timed out waiting for {0}")]
+    TimedOut(Phase),
+    /// The server refused what the session cannot go on without: greeting, hello, RSET; or refused content while it was
+    /// still leaving.
+    #[error("the server refused at {phase}: {reply}")]
+    Refused {
+        /// What was being waited for.
+        phase: Phase,
+        /// What the server said.
+        reply: Reply,
+    },
+    /// The server announced with 421 that it closes the connection (RFC 5321 section 3.8).
+    #[error("the server is shutting the connection down: {0}")]
+    ServerShutdown(Reply),
+    /// A reply that answers nothing: no command was outstanding, its command had not left yet, or it asks for what is not
+    /// due. Replies could no longer be told apart, so none is believed from here on.
+    #[error("the server sent a reply that nothing had asked for: {0}")]
+    Unsolicited(Reply),
+    /// The server sent octets that are not SMTP.
+    #[error("the server broke the protocol: {0}")]
+    Malformed(ReplyError),
+    /// Octets came in clear behind the go-ahead for TLS: someone may be injecting replies.
+    #[error("octets came in clear behind the go-ahead for TLS")]
+    PlaintextAfterStartTls,
+    /// The caller aborted, or handed in content that may not be sent.
+    #[error("the connection was aborted")]
+    Aborted,
+}
+
+/// Who ended a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Initiator {
+    /// This side.
+    Local,
+    /// The server.
+    Remote,
+    /// Neither: the stream broke or time ran out.
+    Network,
+}
+
+impl CloseReason {
+    /// Who ended the connection.
+    pub fn initiator(&self) -> Initiator {
+        match self {
+            // An end without farewell may be the server's or the network's doing; nobody can tell.
+            Self::Eof | Self::TimedOut(_) => Initiator::Network,
+            Self::Refused { .. } | Self::ServerShutdown(_) => Initiator::Remote,
+            Self::Quit | Self::Unsolicited(_) | Self::Malformed(_) | Self::PlaintextAfterStartTls | Self::Aborted => {
+                Initiator::Local
+            }
+        }
+    }
+
+    /// What the server said, if that is the reason.
+    pub fn reply(&self) -> Option<&Reply> {
+        match self {
+            Self::Refused { reply, .. } | Self::ServerShutdown(reply) | Self::Unsolicited(reply) => Some(reply),
+            _ => None,
+        }
+    }
+}
+
+/// What a connection waits for, which decides how long (RFC 5321 section 4.5.3.2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Phase {
+    /// The greeting.
+    Greeting,
+    /// The reply to EHLO, HELO or LHLO.
+    Hello,
+    /// The reply to STARTTLS and the handshake after it.
+    StartTls,
+    /// The reply to MAIL.
+    Mail,
+    /// The reply to RCPT.
+    Rcpt,
+    /// The go-ahead after DATA.
+    DataInit,
+    /// The transport to take more of the content.
+    DataBlock,
+    /// The reply to the end of the content.
+    DataDone,
+    /// The reply to another command.
+    Command,
+    /// The reply to QUIT.
+    Quit,
+}
+
+impl core::fmt::Display for Phase {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str(match self {
+            Self::Greeting => "the greeting",
+            Self::Hello => "the reply to the hello",
+            Self::StartTls => "TLS",
+            Self::Mail => "the reply to MAIL",
+            Self::Rcpt => "the reply to RCPT",
+            Self::DataInit => "the go-ahead for the content",
+            Self::DataBlock => "the server to take the content",
+            Self::DataDone => "the reply to the content",
+            Self::Command => "the reply to a command",
+            Self::Quit => "the reply to QUIT",
+        })
+    }
+}

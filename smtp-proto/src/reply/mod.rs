@@ -1,0 +1,231 @@
+//! Replies of the server: what a reply is, and how one is read from octets.
+//!
+//! [`ReplyRef`] views a reply where it lies; [`Reply`] owns one. [`parse_reply`] reads a whole buffer,
+//! [`ReplyDecoder`] a stream in pieces; both are one piece of code underneath, so that they never disagree.
+
+mod code;
+mod decoder;
+mod framing;
+mod verification;
+
+use alloc::string::String;
+use core::fmt;
+
+use bytes::Bytes;
+
+pub use self::code::{EnhancedCode, ReplyCode, Severity};
+pub use self::decoder::ReplyDecoder;
+pub use self::framing::{ReplyError, ReplyLimits, parse_reply};
+pub use self::verification::Verification;
+use crate::escape::Escaped;
+
+/// A complete reply, viewed in the buffer it was read from.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct ReplyRef<'a> {
+    code: ReplyCode,
+    /// Every line as received, codes and line ends included; [`framing`] has checked all of it.
+    raw: &'a [u8],
+}
+
+impl<'a> ReplyRef<'a> {
+    /// The reply code. All lines of the reply carried it.
+    pub fn code(&self) -> ReplyCode {
+        self.code
+    }
+
+    /// The text of each line, without code, separator and line end. Octets, since servers send what they like.
+    pub fn lines(&self) -> impl Iterator<Item = &'a [u8]> + use<'a> {
+        self.raw.split_inclusive(|&octet| octet == b'\n').map(framing::text_of_line)
+    }
+
+    /// The enhanced status code of the first line, if it has one of the same class as the reply code (RFC 2034 section 4).
+    pub fn enhanced(&self) -> Option<EnhancedCode> {
+        EnhancedCode::of_text(self.code, self.lines().next()?)
+    }
+
+    /// Copies the reply out of its buffer: one allocation.
+    pub fn to_owned(&self) -> Reply {
+        self.to_owned_up_to(usize::MAX)
+    }
+
+    /// Copies at most `limit` octets of text.
+    pub(crate) fn to_owned_up_to(self, limit: usize) -> Reply {
+        let length = self.lines().map(|line| line.len() + 1).sum::<usize>().saturating_sub(1);
+        let mut text = bytes::BytesMut::with_capacity(length.min(limit));
+        for (index, line) in self.lines().enumerate() {
+            if index > 0 && text.len() < limit {
+                text.extend_from_slice(b"\n");
+            }
+            let room = limit - text.len();
+            text.extend_from_slice(line.get(..room).unwrap_or(line));
+        }
+        Reply { code: self.code, text: text.freeze(), truncated: length > limit }
+    }
+}
+
+impl fmt::Debug for ReplyRef<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ReplyRef({} {})", self.code, Escaped(self.raw))
+    }
+}
+
+/// A reply that owns its text.
+///
+/// Cloning shares the text. `Display` shows code and text on one line, escaped and cut to 512 octets, so that an error
+/// message cannot carry a server's control characters into a terminal.
+///
+/// ```
+/// use smtp_proto::{ReplyLimits, parse_reply};
+///
+/// let (reply, length) = parse_reply(b"550-5.1.1 no such\r\n550 5.1.1 user\r\n250 next", &ReplyLimits::default())?
+///     .expect("the reply is complete");
+/// let reply = reply.to_owned();
+/// assert_eq!(length, 35);
+/// assert_eq!(reply.code().get(), 550);
+/// assert_eq!(reply.lines().collect::<Vec<_>>(), [&b"5.1.1 no such"[..], b"5.1.1 user"]);
+/// assert_eq!(reply.enhanced().unwrap().to_string(), "5.1.1");
+/// assert_eq!(reply.to_string(), "550 5.1.1 no such / 5.1.1 user");
+/// # Ok::<(), smtp_proto::ReplyError>(())
+/// ```
+#[derive(Clone, PartialEq, Eq)]
+pub struct Reply {
+    code: ReplyCode,
+    /// The text lines, joined by LF, which no line can contain.
+    text: Bytes,
+    truncated: bool,
+}
+
+impl Reply {
+    /// The reply code.
+    pub fn code(&self) -> ReplyCode {
+        self.code
+    }
+
+    /// The text of each line, without code and line end. There is at least one line, perhaps an empty one.
+    pub fn lines(&self) -> impl Iterator<Item = &[u8]> {
+        self.text.split(|&octet| octet == b'\n')
+    }
+
+    /// All lines joined by LF, as octets: what smtplib calls the message.
+    pub fn text(&self) -> &[u8] {
+        &self.text
+    }
+
+    /// All lines joined by LF, with octets that are not UTF-8 replaced. Not escaped: the server chose every character.
+    pub fn text_lossy(&self) -> String {
+        String::from_utf8_lossy(&self.text).into_owned()
+    }
+
+    /// The enhanced status code of the first line, if it has one of the same class as the reply code (RFC 2034 section 4).
+    pub fn enhanced(&self) -> Option<EnhancedCode> {
+        EnhancedCode::of_text(self.code, self.lines().next()?)
+    }
+
+    /// Whether text was left out because it exceeded [`ReplyLimits::recipient_text`].
+    pub fn is_truncated(&self) -> bool {
+        self.truncated
+    }
+
+    /// The path between angle brackets in a 251 or 551 reply: where the server says the recipient lives now
+    /// (RFC 5321 section 3.4). The server's claim, not acted upon.
+    pub fn forwarded_to(&self) -> Option<crate::ForwardPath> {
+        if !matches!(self.code.get(), 251 | 551) {
+            return None;
+        }
+        let text = core::str::from_utf8(&self.text).ok()?;
+        let (_, from_open) = text.split_once('<')?;
+        let (path, _) = from_open.split_once('>')?;
+        crate::ForwardPath::parse(path).ok()
+    }
+
+    /// What a reply to VRFY says (RFC 5321 section 3.5.3).
+    pub fn verification(&self) -> Verification {
+        Verification::of(self.code)
+    }
+}
+
+/// How much of a server's text an error message repeats.
+const SHOWN: usize = 512;
+
+impl fmt::Display for Reply {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.code)?;
+        let shown = self.text.get(..SHOWN).unwrap_or(&self.text);
+        for (index, line) in shown.split(|&octet| octet == b'\n').enumerate() {
+            let separator = match (index, line) {
+                (0, []) => "",
+                (0, _) => " ",
+                _ => " / ",
+            };
+            write!(f, "{separator}{}", Escaped(line))?;
+        }
+        if self.truncated || shown.len() < self.text.len() {
+            f.write_str(" ...")?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for Reply {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Reply({self})")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::string::ToString;
+    use alloc::vec::Vec;
+
+    fn reply(bytes: &[u8]) -> Reply {
+        parse_reply(bytes, &ReplyLimits::default()).unwrap().unwrap().0.to_owned()
+    }
+
+    // C-02: the text may be missing, with or without the space before it.
+    #[test]
+    fn a_code_without_text_has_one_empty_line() {
+        for bytes in [&b"250\r\n"[..], b"250 \r\n"] {
+            let reply = reply(bytes);
+            assert_eq!(reply.lines().collect::<Vec<_>>(), [b""]);
+            assert_eq!(reply.to_string(), "250");
+        }
+        assert_eq!(reply(b"250-\r\n250\r\n").lines().count(), 2);
+    }
+
+    // C-10, S-63: any octets in the text are kept, shown escaped, and shown only so far.
+    #[test]
+    fn display_escapes_and_caps() {
+        let hostile = reply(b"550 \x1b[2J\xff\r\n");
+        assert_eq!(hostile.text(), b"\x1b[2J\xff");
+        assert_eq!(hostile.to_string(), "550 \\u{1b}[2J\\xff");
+
+        let mut long = b"550 ".to_vec();
+        long.resize(1900, b'x');
+        long.extend_from_slice(b"\r\n");
+        let shown = reply(&long).to_string();
+        assert!(shown.len() < 530 && shown.ends_with("x ..."));
+    }
+
+    // C-54: the forwarding path of 251 and 551 is offered, never obeyed; garbage gives none.
+    #[test]
+    fn forwarding_paths() {
+        let moved = reply(b"551 5.1.6 user not local; please try <user1@lab.test>\r\n");
+        assert_eq!(moved.forwarded_to().unwrap().as_str(), "user1@lab.test");
+        assert_eq!(reply(b"251 will forward to <a b>\r\n").forwarded_to(), None);
+        assert_eq!(reply(b"250 <a@b>\r\n").forwarded_to(), None);
+    }
+
+    #[test]
+    fn a_copy_can_be_bounded() {
+        let bytes = b"550-aaaa\r\n550 bbbb\r\n";
+        let (whole, _) = parse_reply(bytes, &ReplyLimits::default()).unwrap().unwrap();
+        for (limit, text) in
+            [(0, &b""[..]), (3, b"aaa"), (4, b"aaaa"), (5, b"aaaa\n"), (7, b"aaaa\nbb"), (9, b"aaaa\nbbbb")]
+        {
+            let copy = whole.to_owned_up_to(limit);
+            assert_eq!(copy.text(), text);
+            assert_eq!(copy.is_truncated(), limit < 9);
+        }
+    }
+}

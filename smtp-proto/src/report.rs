@@ -1,0 +1,84 @@
+//! What became of one message.
+
+use alloc::vec::Vec;
+
+use crate::address::ForwardPath;
+use crate::error::Failure;
+use crate::event::CloseReason;
+use crate::outcome::{Outcome, Stage};
+use crate::reply::Reply;
+use crate::transaction::{Recipient, TransactionId};
+
+/// What became of one message, recipient by recipient, in the order they were given.
+///
+/// There is exactly one report for each transaction that was begun, also when the connection dies.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Report {
+    pub(crate) id: TransactionId,
+    pub(crate) recipients: Vec<Recipient>,
+    /// The reply to MAIL, if it was a refusal.
+    pub(crate) sender_refusal: Option<Reply>,
+}
+
+impl Report {
+    /// Which transaction this is about.
+    pub fn id(&self) -> TransactionId {
+        self.id
+    }
+
+    /// Every recipient with its outcome, in the order given.
+    pub fn recipients(&self) -> impl ExactSizeIterator<Item = (&ForwardPath, &Outcome)> {
+        self.recipients.iter().map(|recipient| (&recipient.path, &recipient.outcome))
+    }
+
+    /// The recipients that the server refused, with what it said: the dictionary that smtplib's `sendmail` returns.
+    pub fn refused(&self) -> impl Iterator<Item = (&ForwardPath, &Reply)> {
+        self.recipients().filter_map(|(path, outcome)| match outcome {
+            Outcome::Refused { reply, .. } => Some((path, reply)),
+            _ => None,
+        })
+    }
+
+    /// Whether every recipient was accepted.
+    pub fn is_complete_success(&self) -> bool {
+        self.recipients().all(|(_, outcome)| outcome.is_accepted())
+    }
+
+    /// Whether a recipient may get the message: one was accepted or is in doubt. Sending to all of them again may then
+    /// duplicate it.
+    pub fn may_have_been_accepted(&self) -> bool {
+        self.recipients().any(|(_, outcome)| matches!(outcome, Outcome::Accepted(_) | Outcome::InDoubt))
+    }
+
+    /// The server's reply to MAIL, if that was a refusal.
+    pub fn sender_refusal(&self) -> Option<&Reply> {
+        self.sender_refusal.as_ref()
+    }
+
+    /// The report as a success if at least one recipient was accepted, otherwise as the failure it amounts to: smtplib's
+    /// rule. `closed` is why the connection ended, if it has ([`Connection::close_reason`](crate::Connection::close_reason)).
+    ///
+    /// # Errors
+    ///
+    /// [`Failure`] with the report inside, when no recipient was accepted.
+    pub fn into_result(self, closed: Option<&CloseReason>) -> Result<Self, Failure> {
+        if self.recipients().any(|(_, outcome)| outcome.is_accepted()) {
+            return Ok(self);
+        }
+        if let Some(reply) = self.sender_refusal.clone() {
+            return Err(Failure::SenderRefused { reply, report: self });
+        }
+        let refused_later = self.recipients().find_map(|(_, outcome)| match outcome {
+            Outcome::Refused { stage: Stage::Data | Stage::Content, reply, .. } => Some(reply.clone()),
+            _ => None,
+        });
+        match (refused_later, closed) {
+            (Some(reply), _) => Err(Failure::DataRefused { reply, report: self }),
+            // Whoever was neither refused nor accepted lost the connection.
+            (None, Some(reason)) if self.refused().count() < self.recipients.len() => {
+                Err(Failure::closed(reason.clone(), Some(self)))
+            }
+            (None, _) => Err(Failure::RecipientsRefused(self)),
+        }
+    }
+}
