@@ -1,1 +1,75 @@
-//! x
+//! Sends mail over blocking streams: a thin driver around [`smtp_proto`], which holds all of the protocol.
+//!
+//! One line, for a server that wants neither TLS nor credentials:
+//!
+//! ```no_run
+//! let report = smtp_blocking::send_plaintext(
+//!     "localhost:25",
+//!     "me@example.org",
+//!     ["a@example.net", "b@example.net"],
+//!     b"Subject: hi\r\n\r\nhello\r\n",
+//! )?;
+//! for (recipient, reply) in report.refused() {
+//!     eprintln!("{recipient}: {reply}");
+//! }
+//! # Ok::<(), smtp_blocking::Error>(())
+//! ```
+//!
+//! Several messages over one connection, streamed from files:
+//!
+//! ```no_run
+//! use std::{fs::File, io::BufReader};
+//! use smtp_blocking::Connector;
+//! use smtp_proto::{ForwardPath, ReversePath, Transaction};
+//!
+//! let mut client = Connector::smtp().connect("localhost")?;
+//! for name in ["one.eml", "two.eml"] {
+//!     let transaction = Transaction::new(ReversePath::parse("me@example.org")?).to(ForwardPath::parse("you@example.net")?);
+//!     let report = client.send(transaction, BufReader::new(File::open(name)?))?;
+//!     for (recipient, outcome) in report.recipients() {
+//!         println!("{recipient}: {outcome:?}");
+//!     }
+//! }
+//! client.quit()?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+mod client;
+mod connect;
+mod error;
+mod stream;
+mod transcript;
+
+use smtp_proto::{ForwardPath, Report, ReversePath, Transaction};
+
+pub use client::Client;
+pub use connect::Connector;
+pub use error::Error;
+pub use stream::Stream;
+pub use transcript::Transcript;
+
+/// Sends one message over one connection in clear, and closes it. For a server on this host or in this network that wants
+/// neither TLS nor credentials; `server` as in [`Connector::connect`].
+///
+/// The report tells what became of each recipient; at least one was accepted.
+///
+/// # Errors
+///
+/// [`Error`] when nobody was accepted.
+pub fn send_plaintext<T: AsRef<str>>(
+    server: &str,
+    from: &str,
+    to: impl IntoIterator<Item = T>,
+    message: impl AsRef<[u8]>,
+) -> Result<Report, Error> {
+    let message = message.as_ref();
+    let mut transaction = Transaction::new(ReversePath::parse(from)?).content(message);
+    for recipient in to {
+        transaction = transaction.to(ForwardPath::parse(recipient.as_ref())?);
+    }
+    let mut client = Connector::smtp().connect(server)?;
+    let report = client.send(transaction, message)?;
+    // The server has the message; how it takes the farewell changes nothing.
+    let _ = client.quit();
+    Ok(report)
+}

@@ -82,18 +82,18 @@ pub enum Failure {
         /// What the server said.
         reply: Reply,
         /// The outcome of each recipient.
-        report: Report,
+        report: Box<Report>,
     },
     /// The server refused every recipient, or some of them under [`OnRefusal::Abort`](crate::OnRefusal::Abort).
     #[error("the server refused recipients")]
-    RecipientsRefused(Report),
+    RecipientsRefused(Box<Report>),
     /// The server refused the content, before or after it was sent.
     #[error("the server refused the message: {reply}")]
     DataRefused {
         /// What the server said.
         reply: Reply,
         /// The outcome of each recipient.
-        report: Report,
+        report: Box<Report>,
     },
     /// The server did not answer in time.
     #[error("timed out waiting for {phase}")]
@@ -101,7 +101,7 @@ pub enum Failure {
         /// What was waited for.
         phase: Phase,
         /// The outcome of each recipient, when a message was under way.
-        report: Option<Report>,
+        report: Option<Box<Report>>,
     },
     /// The connection ended for another reason.
     #[error("{reason}")]
@@ -109,13 +109,14 @@ pub enum Failure {
         /// Why.
         reason: CloseReason,
         /// The outcome of each recipient, when a message was under way.
-        report: Option<Report>,
+        report: Option<Box<Report>>,
     },
 }
 
 impl Failure {
     /// The failure that the end of a connection amounts to, with the report of the message that was under way.
     pub fn closed(reason: CloseReason, report: Option<Report>) -> Self {
+        let report = report.map(Box::new);
         match reason {
             CloseReason::Refused { phase: Phase::Greeting, reply } => Self::Greeting(reply),
             CloseReason::Refused { phase: Phase::Hello, reply } => Self::Hello(reply),
@@ -143,7 +144,7 @@ impl Failure {
             Self::SenderRefused { report, .. } | Self::RecipientsRefused(report) | Self::DataRefused { report, .. } => {
                 Some(report)
             }
-            Self::TimedOut { report, .. } | Self::Disconnected { report, .. } => report.as_ref(),
+            Self::TimedOut { report, .. } | Self::Disconnected { report, .. } => report.as_deref(),
             Self::Usage(_) | Self::Greeting(_) | Self::Hello(_) => None,
         }
     }

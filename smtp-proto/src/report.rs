@@ -1,5 +1,6 @@
 //! What became of one message.
 
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use crate::address::ForwardPath;
@@ -66,19 +67,19 @@ impl Report {
             return Ok(self);
         }
         if let Some(reply) = self.sender_refusal.clone() {
-            return Err(Failure::SenderRefused { reply, report: self });
+            return Err(Failure::SenderRefused { reply, report: Box::new(self) });
         }
         let refused_later = self.recipients().find_map(|(_, outcome)| match outcome {
             Outcome::Refused { stage: Stage::Data | Stage::Content, reply, .. } => Some(reply.clone()),
             _ => None,
         });
         match (refused_later, closed) {
-            (Some(reply), _) => Err(Failure::DataRefused { reply, report: self }),
+            (Some(reply), _) => Err(Failure::DataRefused { reply, report: Box::new(self) }),
             // Whoever was neither refused nor accepted lost the connection.
             (None, Some(reason)) if self.refused().count() < self.recipients.len() => {
                 Err(Failure::closed(reason.clone(), Some(self)))
             }
-            (None, _) => Err(Failure::RecipientsRefused(self)),
+            (None, _) => Err(Failure::RecipientsRefused(Box::new(self))),
         }
     }
 }

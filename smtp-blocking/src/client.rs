@@ -1,0 +1,437 @@
+//! A session over a blocking stream.
+
+use std::fmt;
+use std::io::{self, BufRead};
+use std::time::{Duration, Instant};
+
+use smtp_proto::{
+    Capabilities, CloseReason, CommandLine, Config, Connection, Event, Recipient, Reply, Report, Security, State, Time,
+    Transaction,
+};
+
+use crate::error::Error;
+use crate::stream::Stream;
+use crate::transcript::{Transcript, TranscriptHook};
+
+/// Octets read at a time.
+const READ: usize = 16 * 1024;
+
+/// The longest that a write may block before the client looks whether the server has said something meanwhile.
+const GLANCE: Duration = Duration::from_secs(1);
+
+/// An SMTP or LMTP session over a stream `S`.
+///
+/// Dropping it closes the stream without QUIT, which is always safe: a message whose content is not complete is discarded
+/// by the server. [`quit`](Self::quit) takes leave properly.
+pub struct Client<S> {
+    stream: S,
+    connection: Connection,
+    started: Instant,
+    buffer: Box<[u8]>,
+    /// What the stream's timeouts are set to, once known.
+    armed: Option<Option<Duration>>,
+    /// How the stream broke.
+    broken: Option<io::Error>,
+    transcript: Option<TranscriptHook>,
+}
+
+/// Sessions.
+impl<S: Stream> Client<S> {
+    /// Starts a session on a fresh stream: waits for the greeting and says hello, unless that is left to the caller.
+    ///
+    /// # Errors
+    ///
+    /// [`Error`] when the server refuses, or no session comes about otherwise.
+    pub fn start(stream: S, security: Security, config: Config) -> Result<Self, Error> {
+        Self::start_with(stream, security, config, None)
+    }
+
+    pub(crate) fn start_with(
+        stream: S,
+        security: Security,
+        config: Config,
+        transcript: Option<TranscriptHook>,
+    ) -> Result<Self, Error> {
+        let mut client = Self {
+            stream,
+            connection: Connection::new(config, security),
+            started: Instant::now(),
+            buffer: vec![0; READ].into(),
+            armed: None,
+            broken: None,
+            transcript,
+        };
+        while client.connection.state() == State::Starting {
+            client.next_event()?;
+        }
+        client.close_reason_as_error()?;
+        Ok(client)
+    }
+
+    /// Takes leave with QUIT and closes the stream.
+    ///
+    /// # Errors
+    ///
+    /// [`Error`] when the session was already over. How the server takes the QUIT does not matter.
+    pub fn quit(mut self) -> Result<(), Error> {
+        self.prepare();
+        self.connection.quit()?;
+        loop {
+            match self.next_event()? {
+                Event::Closed(CloseReason::Quit) => return Ok(()),
+                Event::Closed(reason) => return Err(Error::closed(reason, None, self.broken.take())),
+                _ => {}
+            }
+        }
+    }
+
+    /// Calls `hook` for everything that is sent and received from now on. Nothing secret is among it.
+    pub fn set_transcript(&mut self, hook: impl FnMut(Transcript<'_>) + Send + 'static) {
+        self.transcript = Some(Box::new(hook));
+    }
+
+    /// What the server offers.
+    pub fn capabilities(&self) -> &Capabilities {
+        self.connection.capabilities()
+    }
+
+    /// The protocol machine.
+    pub fn connection(&self) -> &Connection {
+        &self.connection
+    }
+
+    /// The protocol machine, to start what this type has no method for; [`next_event`](Self::next_event) then drives it.
+    pub fn connection_mut(&mut self) -> &mut Connection {
+        &mut self.connection
+    }
+
+    /// The stream.
+    pub fn stream(&self) -> &S {
+        &self.stream
+    }
+}
+
+/// Messages.
+impl<S: Stream> Client<S> {
+    /// Sends one message to the recipients of `transaction`. `message` is read only once the server is ready for it; a file
+    /// becomes a `BufRead` by `BufReader::new`, octets in memory are one.
+    ///
+    /// The report tells what became of each recipient; at least one was accepted.
+    ///
+    /// # Errors
+    ///
+    /// [`Error`] when nobody was accepted. The report is in it, if the server was asked at all.
+    pub fn send(&mut self, transaction: Transaction, message: impl BufRead) -> Result<Report, Error> {
+        self.prepare();
+        self.connection.begin(transaction)?;
+        self.complete(message)
+    }
+
+    /// Says MAIL by hand. Go on with [`rcpt`](Self::rcpt) and [`data`](Self::data).
+    ///
+    /// # Errors
+    ///
+    /// [`Error`] when it cannot be said, or no reply comes. A refusal is a reply.
+    pub fn mail(&mut self, transaction: Transaction) -> Result<Reply, Error> {
+        self.prepare();
+        self.connection.mail(transaction)?;
+        self.reply()
+    }
+
+    /// Says RCPT by hand.
+    ///
+    /// # Errors
+    ///
+    /// [`Error`] as for [`mail`](Self::mail).
+    pub fn rcpt(&mut self, recipient: impl Into<Recipient>) -> Result<Reply, Error> {
+        self.prepare();
+        self.connection.rcpt(recipient)?;
+        self.reply()
+    }
+
+    /// Says DATA by hand and sends the message.
+    ///
+    /// # Errors
+    ///
+    /// [`Error`] as for [`send`](Self::send).
+    pub fn data(&mut self, message: impl BufRead) -> Result<Report, Error> {
+        self.prepare();
+        self.connection.data()?;
+        self.complete(message)
+    }
+
+    /// Drives the open transaction to its report.
+    fn complete(&mut self, mut message: impl BufRead) -> Result<Report, Error> {
+        loop {
+            match self.next_event()? {
+                Event::BodyRequested { .. } => self.pour(&mut message)?,
+                Event::Completed(report) => {
+                    let result = report.into_result(self.connection.close_reason());
+                    return result.map_err(|failure| Error::from_failure(failure, self.broken.take()));
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// Hands the message over as fast as the stream takes it.
+    fn pour(&mut self, message: &mut impl BufRead) -> Result<(), Error> {
+        // Without a body the server has refused early, or the stream broke; the events tell.
+        while let Some(mut body) = self.connection.body() {
+            let chunk = match message.fill_buf() {
+                Ok(chunk) => chunk,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) => {
+                    self.connection.abort();
+                    return Err(Error::Message { error, report: self.last_report().map(Box::new) });
+                }
+            };
+            let written = if chunk.is_empty() { body.finish().map(|()| None) } else { body.write(chunk).map(Some) };
+            match written {
+                Ok(None) => return Ok(()),
+                Ok(Some(0)) => {
+                    self.transmit();
+                    self.glance();
+                }
+                Ok(Some(taken)) => message.consume(taken),
+                Err(error) => return Err(Error::Content { error, report: self.last_report().map(Box::new) }),
+            }
+        }
+        Ok(())
+    }
+
+    fn last_report(&mut self) -> Option<Report> {
+        std::iter::from_fn(|| self.connection.poll_event()).find_map(|event| match event {
+            Event::Completed(report) => Some(report),
+            _ => None,
+        })
+    }
+}
+
+/// Single commands.
+impl<S: Stream> Client<S> {
+    /// Says EHLO (in LMTP, LHLO) again or for the first time.
+    ///
+    /// # Errors
+    ///
+    /// [`Error`] when it cannot be said, or no reply comes. A refusal is a reply.
+    pub fn ehlo(&mut self) -> Result<Reply, Error> {
+        self.prepare();
+        self.connection.ehlo()?;
+        self.reply()
+    }
+
+    /// Says HELO.
+    ///
+    /// # Errors
+    ///
+    /// [`Error`] as for [`ehlo`](Self::ehlo).
+    pub fn helo(&mut self) -> Result<Reply, Error> {
+        self.prepare();
+        self.connection.helo()?;
+        self.reply()
+    }
+
+    /// Says NOOP.
+    ///
+    /// # Errors
+    ///
+    /// [`Error`] as for [`ehlo`](Self::ehlo).
+    pub fn noop(&mut self) -> Result<Reply, Error> {
+        self.prepare();
+        self.connection.noop()?;
+        self.reply()
+    }
+
+    /// Says RSET, giving up a transaction by hand.
+    ///
+    /// # Errors
+    ///
+    /// [`Error`] as for [`ehlo`](Self::ehlo).
+    pub fn reset(&mut self) -> Result<Reply, Error> {
+        self.prepare();
+        self.connection.reset()?;
+        self.reply()
+    }
+
+    /// Says a command of the caller's: [`CommandLine::vrfy`], [`expn`](CommandLine::expn), [`help`](CommandLine::help), or
+    /// any other.
+    ///
+    /// # Errors
+    ///
+    /// [`Error`] as for [`ehlo`](Self::ehlo).
+    pub fn command(&mut self, line: &CommandLine) -> Result<Reply, Error> {
+        self.prepare();
+        self.connection.command(line)?;
+        self.reply()
+    }
+
+    fn reply(&mut self) -> Result<Reply, Error> {
+        loop {
+            if let Event::Reply(reply) = self.next_event()? {
+                return Ok(reply);
+            }
+        }
+    }
+}
+
+/// The loop.
+impl<S: Stream> Client<S> {
+    /// Moves octets until something happens. Needed only with [`connection_mut`](Self::connection_mut).
+    ///
+    /// # Errors
+    ///
+    /// [`Error`] when the session is over and has told everything.
+    pub fn next_event(&mut self) -> Result<Event, Error> {
+        loop {
+            if let Some(event) = self.connection.poll_event() {
+                return Ok(event);
+            }
+            self.close_reason_as_error()?;
+            if self.connection.poll_transmit().is_some() {
+                self.transmit();
+            } else {
+                self.receive();
+            }
+        }
+    }
+
+    fn close_reason_as_error(&mut self) -> Result<(), Error> {
+        match self.connection.close_reason() {
+            Some(reason) => Err(Error::closed(reason.clone(), None, self.broken.take())),
+            None => Ok(()),
+        }
+    }
+
+    /// Before a verb: lets the core finish what it does by itself, and notices what an idle connection has missed.
+    fn prepare(&mut self) {
+        while self.connection.state() == State::Busy && self.next_event().is_ok() {}
+        if self.connection.state() == State::Ready {
+            self.glance();
+        }
+    }
+
+    /// Writes until the core has nothing to send.
+    fn transmit(&mut self) {
+        while self.arm() {
+            let Some(out) = self.connection.poll_transmit() else { break };
+            let result = self.stream.write(&out);
+            if let (Ok(written), Some(hook)) = (&result, &mut self.transcript) {
+                out.first(*written).pieces().for_each(|piece| hook(Transcript::Sent(piece)));
+            }
+            let now = self.now();
+            match result {
+                Ok(0) => self.connection.handle_write_closed(now),
+                Ok(written) => self.connection.handle_transmitted(written, now),
+                Err(error) if is_timeout(&error) => {
+                    self.armed = None;
+                    self.connection.handle_timeout(now);
+                    self.glance();
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => {
+                    self.broken.get_or_insert(error);
+                    self.connection.handle_write_closed(now);
+                }
+            }
+        }
+        if let Err(error) = self.stream.flush() {
+            self.broken.get_or_insert(error);
+            self.connection.handle_write_closed(self.now());
+        }
+    }
+
+    /// Reads once, as long as the deadline allows.
+    fn receive(&mut self) {
+        if self.arm() {
+            let result = self.stream.read(&mut self.buffer);
+            self.take(result);
+        }
+    }
+
+    /// Reads what has already come.
+    fn glance(&mut self) {
+        let result = self.stream.try_read(&mut self.buffer);
+        self.take(result);
+    }
+
+    fn take(&mut self, result: io::Result<usize>) {
+        let now = self.now();
+        match result {
+            Ok(0) => self.connection.handle_eof(),
+            Ok(length) => {
+                let octets = self.buffer.get(..length).unwrap_or(&self.buffer);
+                if let Some(hook) = &mut self.transcript {
+                    octets.split_inclusive(|&octet| octet == b'\n').for_each(|line| hook(Transcript::Received(line)));
+                }
+                self.connection.handle_input(octets, now);
+            }
+            Err(error) if is_timeout(&error) => {
+                self.armed = None;
+                self.connection.handle_timeout(now);
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => {
+                self.broken.get_or_insert(error);
+                self.connection.handle_eof();
+            }
+        }
+    }
+
+    /// Sets the stream's timeouts so that no read or write outlasts the deadline. False when the deadline has passed.
+    ///
+    /// A system call for each wait would cost more than the wait, so timeouts are only ever set to powers of two and kept
+    /// while they are short enough: a call that ends early for it is simply made again.
+    fn arm(&mut self) -> bool {
+        let now = self.now();
+        let wanted = match self.connection.poll_timeout(now) {
+            Some(left) if left.is_zero() => {
+                self.connection.handle_timeout(now);
+                return false;
+            }
+            Some(left) if matches!(self.armed, Some(Some(armed)) if armed <= left) => return true,
+            Some(left) => Some(power_of_two(left)),
+            None => None,
+        };
+        if self.armed != Some(wanted) {
+            // On failure the deadline is still noticed, if late: better than no session.
+            let _ = self.stream.set_timeouts(wanted, wanted.map(|read| read.min(GLANCE)));
+            self.armed = Some(wanted);
+        }
+        true
+    }
+
+    fn now(&self) -> Time {
+        Time::from_duration(self.started.elapsed())
+    }
+}
+
+/// The largest power of two in milliseconds within `duration`; one millisecond at least.
+fn power_of_two(duration: Duration) -> Duration {
+    let millis = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX).max(1);
+    Duration::from_millis(1 << millis.ilog2())
+}
+
+/// How a socket says that its timeout has passed: the one on Unix, the other on Windows.
+fn is_timeout(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut)
+}
+
+impl<S> fmt::Debug for Client<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Client").field("connection", &self.connection).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn timeouts_are_powers_of_two_within_the_deadline() {
+        for (left, set) in [(0, 1), (1, 1), (1000, 512), (1024, 1024), (300_000, 262_144)] {
+            assert_eq!(power_of_two(Duration::from_millis(left)), Duration::from_millis(set));
+        }
+        assert!(power_of_two(Duration::MAX) > Duration::from_secs(u64::MAX / 2000));
+    }
+}

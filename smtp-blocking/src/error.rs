@@ -1,0 +1,116 @@
+//! What can go wrong between a program and a server.
+
+use std::io;
+
+use smtp_proto::{AddressError, BodyError, CloseReason, Failure, Reply, Report, UsageError};
+
+/// Why a call failed. What the server did is a [`Failure`]; the rest is the network's, the message's or the caller's.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// No connection came about: the name does not resolve, or none of its addresses answered.
+    #[error("cannot connect to {target}: {error}")]
+    Connect {
+        /// What was to be connected to.
+        target: String,
+        /// What the last address tried, or the resolver, answered.
+        #[source]
+        error: io::Error,
+    },
+    /// An address is not one.
+    #[error(transparent)]
+    Address(#[from] AddressError),
+    /// What the server did or failed to do, or a call that is not possible now.
+    #[error(transparent)]
+    Failure(#[from] Failure),
+    /// The stream broke.
+    #[error("{failure}: {error}")]
+    Stream {
+        /// What that means for the message.
+        failure: Failure,
+        /// How it broke.
+        #[source]
+        error: io::Error,
+    },
+    /// Reading the message failed half-way. The connection was closed without ending the message, so nobody gets it.
+    #[error("the message cannot be read: {error}")]
+    Message {
+        /// What the reader said.
+        #[source]
+        error: io::Error,
+        /// The outcome of each recipient.
+        report: Option<Box<Report>>,
+    },
+    /// The message may not be sent as it is. The connection was closed without ending the message, so nobody gets it.
+    #[error("{error}")]
+    Content {
+        /// What is wrong with it, and where.
+        #[source]
+        error: BodyError,
+        /// The outcome of each recipient.
+        report: Option<Box<Report>>,
+    },
+}
+
+impl From<UsageError> for Error {
+    fn from(error: UsageError) -> Self {
+        Self::Failure(error.into())
+    }
+}
+
+impl Error {
+    /// What the end of a connection amounts to.
+    pub(crate) fn closed(reason: CloseReason, report: Option<Report>, broken: Option<io::Error>) -> Self {
+        Self::from_failure(Failure::closed(reason, report), broken)
+    }
+
+    pub(crate) fn from_failure(failure: Failure, broken: Option<io::Error>) -> Self {
+        match broken {
+            Some(error) => Self::Stream { failure, error },
+            None => Self::Failure(failure),
+        }
+    }
+
+    /// What the server did, if it is that.
+    pub fn failure(&self) -> Option<&Failure> {
+        match self {
+            Self::Failure(failure) | Self::Stream { failure, .. } => Some(failure),
+            _ => None,
+        }
+    }
+
+    /// What the server said that made it fail.
+    pub fn reply(&self) -> Option<&Reply> {
+        self.failure().and_then(Failure::reply)
+    }
+
+    /// The outcome of each recipient, when a message was under way.
+    pub fn report(&self) -> Option<&Report> {
+        match self {
+            Self::Message { report, .. } | Self::Content { report, .. } => report.as_deref(),
+            _ => self.failure().and_then(Failure::report),
+        }
+    }
+
+    /// Whether the same may succeed later.
+    pub fn is_transient(&self) -> bool {
+        match self {
+            Self::Connect { error, .. } => error.kind() != io::ErrorKind::InvalidInput,
+            Self::Failure(failure) | Self::Stream { failure, .. } => failure.is_transient(),
+            Self::Address(_) | Self::Message { .. } | Self::Content { .. } => false,
+        }
+    }
+
+    /// Whether time ran out.
+    pub fn is_timeout(&self) -> bool {
+        match self {
+            Self::Connect { error, .. } => error.kind() == io::ErrorKind::TimedOut,
+            _ => self.failure().is_some_and(Failure::is_timeout),
+        }
+    }
+
+    /// Whether a recipient may have got the message, so that sending it again may duplicate it.
+    pub fn may_have_been_accepted(&self) -> bool {
+        self.report().is_some_and(Report::may_have_been_accepted)
+    }
+}

@@ -1,0 +1,28 @@
+//! What goes over the wire, for people to read.
+
+use std::fmt;
+
+use smtp_proto::{Piece, Reply};
+
+/// Something that was sent or received: smtplib's `set_debuglevel`, without what is secret.
+///
+/// `Display` writes one line without a line end, every control character escaped.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub enum Transcript<'a> {
+    /// This was sent: `C: MAIL FROM:<me@example.org>`, or `C: <512 octets of content>`.
+    Sent(Piece<'a>),
+    /// This line, or the part of one that came in one piece, was received: `S: 250 ok`.
+    Received(&'a [u8]),
+}
+
+pub(crate) type TranscriptHook = Box<dyn FnMut(Transcript<'_>) + Send>;
+
+impl fmt::Display for Transcript<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Sent(piece) => write!(f, "C: {piece}"),
+            Self::Received(line) => write!(f, "S: {}", Reply::escape(line)),
+        }
+    }
+}

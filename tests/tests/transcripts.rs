@@ -1,0 +1,133 @@
+//! Every transcript, against the bare core and every driver, in every cut.
+
+use std::path::Path;
+
+use libtest_mimic::{Arguments, Failed, Trial};
+use smtp_conformance::app::{compare, compare_octets};
+use smtp_conformance::blocking_run;
+use smtp_conformance::core_run::{self, Plan, Run};
+use smtp_conformance::peer::Pieces;
+use smtp_conformance::script::Script;
+use smtp_proto::Outcome;
+
+fn main() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("transcripts");
+    let mut trials = Vec::new();
+    for script in Script::all(&folder) {
+        let tests: [(&str, fn(&Script) -> Result<(), Failed>); 5] = [
+            ("core", core_in_every_cut),
+            ("core_random", core_in_random_order),
+            ("core_cut_input", core_cut_at_every_octet_received),
+            ("core_cut_output", core_cut_at_every_octet_sent),
+            ("blocking", blocking_in_every_cut),
+        ];
+        for (kind, test) in tests {
+            let script = script.clone();
+            trials.push(Trial::test(format!("{}::{kind}", script.name), move || test(&script)));
+        }
+    }
+    libtest_mimic::run(&Arguments::from_args(), trials).exit();
+}
+
+/// Whole, line by line, octet by octet, and split at every offset.
+fn cuts(script: &Script) -> impl Iterator<Item = Pieces> {
+    [Pieces::Whole, Pieces::Lines, Pieces::Octets].into_iter().chain((1..script.server.len()).map(Pieces::SplitAt))
+}
+
+fn check(script: &Script, sent: &[u8], told: &[Vec<String>], how: &str) -> Result<(), Failed> {
+    compare_octets(script, sent).and_then(|()| compare(script, told)).map_err(|error| format!("{how}: {error}").into())
+}
+
+fn core_in_every_cut(script: &Script) -> Result<(), Failed> {
+    for input in cuts(script) {
+        for output in [Pieces::Whole, Pieces::Octets] {
+            let plan = Plan { input: input.clone(), content: output.clone(), output, ..Plan::default() };
+            let run = core_run::run(script, plan.clone());
+            check(script, &run.sent, &run.told, &format!("{plan:?}"))?;
+        }
+    }
+    Ok(())
+}
+
+fn blocking_in_every_cut(script: &Script) -> Result<(), Failed> {
+    for input in cuts(script) {
+        for output in [Pieces::Whole, Pieces::Octets] {
+            let (sent, told) = blocking_run::run(script, input.clone(), output.clone());
+            check(script, &sent, &told, &format!("{input:?} {output:?}"))?;
+        }
+    }
+    Ok(())
+}
+
+/// P-06, and the order of polls: random pieces both ways, polls in random order.
+fn core_in_random_order(script: &Script) -> Result<(), Failed> {
+    for seed in 1..200 {
+        let random = Pieces::Random(seed);
+        let plan = Plan {
+            input: random.clone(),
+            output: random.clone(),
+            content: random,
+            polls: Some(seed),
+            ..Plan::default()
+        };
+        let run = core_run::run(script, plan);
+        check(script, &run.sent, &run.told, &format!("seed {seed}"))?;
+    }
+    Ok(())
+}
+
+/// P-12, R-02: the stream ends behind every octet of the server's. What was decided stays, nothing else is.
+fn core_cut_at_every_octet_received(script: &Script) -> Result<(), Failed> {
+    let whole = core_run::run(script, Plan::default());
+    for cut in 0..script.server.len() {
+        let run = core_run::run(script, Plan { cut_input: Some(cut), ..Plan::default() });
+        truthful(script, &whole, &run, |received, _| received <= cut)
+            .map_err(|error| format!("cut at {cut}: {error}"))?;
+    }
+    Ok(())
+}
+
+/// the transport breaks behind every octet of the client's.
+fn core_cut_at_every_octet_sent(script: &Script) -> Result<(), Failed> {
+    let whole = core_run::run(script, Plan::default());
+    for cut in 0..script.client.len() {
+        let run = core_run::run(script, Plan { cut_output: Some(cut), ..Plan::default() });
+        truthful(script, &whole, &run, |_, sent| sent <= cut).map_err(|error| format!("cut at {cut}: {error}"))?;
+    }
+    Ok(())
+}
+
+/// Holds a run that was cut short against the whole one. `reached` says whether the cut run came as far as a report.
+fn truthful(script: &Script, whole: &Run, run: &Run, reached: impl Fn(usize, usize) -> bool) -> Result<(), String> {
+    if !script.client.starts_with(&run.sent) {
+        return Err("the client sent something else".into());
+    }
+    if run.closed.is_none() {
+        return Err("the connection did not notice".into());
+    }
+    if run.reports.len() != run.begun {
+        return Err(format!("{} transactions, {} reports", run.begun, run.reports.len()));
+    }
+    for (index, (report, ..)) in run.reports.iter().enumerate() {
+        let (expected, received, sent) = &whole.reports[index];
+        if reached(*received, *sent) {
+            if report != expected {
+                return Err(format!("{report:?} instead of {expected:?}"));
+            }
+            continue;
+        }
+        let gone = run.terminators.get(index).is_some_and(|&end| end <= run.sent.len());
+        for ((_, outcome), (_, expected)) in report.recipients().zip(expected.recipients()) {
+            let true_so_far = match outcome {
+                Outcome::NotSent => !gone || matches!(expected, Outcome::Refused { .. }),
+                Outcome::InDoubt => gone,
+                outcome => outcome == expected,
+            };
+            let early = outcome.is_accepted() && script.config.protocol == smtp_proto::Protocol::Smtp;
+            if !true_so_far || early {
+                return Err(format!("{outcome:?} where the whole run says {expected:?}, terminator gone: {gone}"));
+            }
+        }
+    }
+    Ok(())
+}
