@@ -236,7 +236,7 @@ impl CommandLine {
     }
 
     fn with_argument(verb: &str, argument: &str) -> Result<Self, CommandError> {
-        Self::new([verb, argument].join(" ").trim_end())
+        if argument.is_empty() { Self::new(verb) } else { Self::new(&[verb, argument].join(" ")) }
     }
 
     /// The line without its CRLF.

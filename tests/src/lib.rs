@@ -5,5 +5,8 @@
 pub mod app;
 pub mod blocking_run;
 pub mod core_run;
+pub mod lab;
+pub mod loopback;
+pub mod model;
 pub mod peer;
 pub mod script;

@@ -10,11 +10,13 @@ use smtp_conformance::peer::Pieces;
 use smtp_conformance::script::Script;
 use smtp_proto::Outcome;
 
+type Test = fn(&Script) -> Result<(), Failed>;
+
 fn main() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("transcripts");
     let mut trials = Vec::new();
     for script in Script::all(&folder) {
-        let tests: [(&str, fn(&Script) -> Result<(), Failed>); 5] = [
+        let tests: [(&str, Test); 5] = [
             ("core", core_in_every_cut),
             ("core_random", core_in_random_order),
             ("core_cut_input", core_cut_at_every_octet_received),

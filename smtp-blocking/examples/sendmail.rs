@@ -1,0 +1,205 @@
+//! Sends a message from a file or the standard input.
+//!
+//! Without arguments it starts a mail server of its own on the loopback interface, sends a message there and shows what
+//! happens.
+
+use std::fs::File;
+use std::io::{self, BufRead, BufReader};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::Parser;
+use smtp_blocking::{Client, Connector, Error, Stream};
+use smtp_conformance::loopback::Loopback;
+use smtp_proto::{
+    AddressError, CloseReason, Failure, ForwardPath, HelloName, Outcome, Report, ReversePath, Transaction,
+};
+
+/// Sends a message over SMTP or LMTP, as it is: headers are the message's own business, addresses the command line's.
+///
+/// Exit codes are those of sysexits.h: 0 all recipients accepted, 64 wrong usage, 65 the message may not be sent, 66 it
+/// cannot be read, 68 unknown host, 69 refused for good, 75 refused for now or not known, 76 the server broke the protocol.
+#[derive(Parser)]
+#[command(name = "sendmail", version)]
+struct Arguments {
+    /// The server; for a Unix socket its path, with a slash.
+    #[arg(long, value_name = "HOST[:PORT]")]
+    server: String,
+    /// Who gets the bounces; empty for nobody.
+    #[arg(long, value_name = "ADDRESS", value_parser = ReversePath::parse)]
+    from: ReversePath,
+    /// Who gets the message.
+    #[arg(long, value_name = "ADDRESS", required = true, num_args = 1.., value_parser = ForwardPath::parse)]
+    to: Vec<ForwardPath>,
+    /// Speak LMTP.
+    #[arg(long)]
+    lmtp: bool,
+    /// The name to say hello with.
+    #[arg(long, value_name = "NAME", value_parser = HelloName::parse)]
+    helo: Option<HelloName>,
+    /// A time limit in seconds for everything. Without it, those of RFC 5321.
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..))]
+    timeout: Option<u64>,
+    /// Show what goes over the wire.
+    #[arg(long, short)]
+    verbose: bool,
+    /// The message; the standard input if this is - or missing.
+    #[arg(value_name = "FILE", default_value = "-")]
+    file: String,
+}
+
+/// From sysexits.h.
+mod exit {
+    pub(super) const USAGE: u8 = 64;
+    pub(super) const DATAERR: u8 = 65;
+    pub(super) const NOINPUT: u8 = 66;
+    pub(super) const NOHOST: u8 = 68;
+    pub(super) const UNAVAILABLE: u8 = 69;
+    pub(super) const TEMPFAIL: u8 = 75;
+    pub(super) const PROTOCOL: u8 = 76;
+}
+
+fn main() -> ExitCode {
+    if std::env::args_os().len() == 1 {
+        return match demonstrate() {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                eprintln!("sendmail: {error}");
+                ExitCode::FAILURE
+            }
+        };
+    }
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            let wrong = error.use_stderr();
+            let _ = error.print();
+            return if wrong { exit::USAGE.into() } else { ExitCode::SUCCESS };
+        }
+    };
+    let message: Box<dyn BufRead> = match arguments.file.as_str() {
+        "-" => Box::new(io::stdin().lock()),
+        path => match File::open(path) {
+            Ok(file) => Box::new(BufReader::new(file)),
+            Err(error) => {
+                eprintln!("sendmail: cannot read {path}: {error}");
+                return exit::NOINPUT.into();
+            }
+        },
+    };
+    match send(&arguments, message) {
+        Ok(report) => {
+            print_outcomes(&report);
+            exit_code_of(&report).into()
+        }
+        Err(error) => {
+            eprintln!("sendmail: {error}");
+            if let Some(report) = error.report() {
+                print_outcomes(report);
+            }
+            if error.may_have_been_accepted() {
+                eprintln!("sendmail: sending it again may duplicate it");
+            }
+            exit_code(&error).into()
+        }
+    }
+}
+
+fn send(arguments: &Arguments, message: impl BufRead) -> Result<Report, Error> {
+    let mut connector = if arguments.lmtp { Connector::lmtp() } else { Connector::smtp() };
+    if let Some(name) = &arguments.helo {
+        connector = connector.hello_name(name.clone());
+    }
+    if let Some(seconds) = arguments.timeout {
+        connector = connector.timeout(Duration::from_secs(seconds));
+    }
+    if arguments.verbose {
+        connector = connector.transcript(|line| eprintln!("{line}"));
+    }
+    let transaction = Transaction::new(arguments.from.clone()).to_all(arguments.to.iter().cloned());
+    #[cfg(unix)]
+    if arguments.server.starts_with('/') {
+        return send_over(connector.connect_unix(&arguments.server)?, transaction, message);
+    }
+    send_over(connector.connect(&arguments.server)?, transaction, message)
+}
+
+fn send_over<S: Stream>(
+    mut client: Client<S>,
+    transaction: Transaction,
+    message: impl BufRead,
+) -> Result<Report, Error> {
+    let report = client.send(transaction, message)?;
+    // The server has the message; how it takes the farewell changes nothing.
+    let _ = client.quit();
+    Ok(report)
+}
+
+fn print_outcomes(report: &Report) {
+    for (recipient, outcome) in report.recipients() {
+        match outcome {
+            Outcome::Accepted(reply) => println!("{recipient} accepted: {reply}"),
+            Outcome::Refused { stage, reply, transient: true } => {
+                println!("{recipient} refused for now at {stage}: {reply}");
+            }
+            Outcome::Refused { stage, reply, .. } => println!("{recipient} refused at {stage}: {reply}"),
+            Outcome::NotSent => println!("{recipient} not sent"),
+            _ => println!("{recipient} in doubt: the server may or may not have accepted it"),
+        }
+    }
+}
+
+fn exit_code_of(report: &Report) -> u8 {
+    let mut outcomes =
+        report.recipients().map(|(_, outcome)| outcome).filter(|outcome| !outcome.is_accepted()).peekable();
+    if outcomes.peek().is_none() {
+        return 0;
+    }
+    let for_good = |outcome: &Outcome| matches!(outcome, Outcome::Refused { transient: false, .. });
+    if outcomes.all(for_good) { exit::UNAVAILABLE } else { exit::TEMPFAIL }
+}
+
+fn exit_code(error: &Error) -> u8 {
+    match error {
+        Error::Connect { error, .. } if error.kind() == io::ErrorKind::InvalidInput => exit::USAGE,
+        Error::Connect { error, .. } if error.raw_os_error().is_none() && error.kind() != io::ErrorKind::TimedOut => {
+            exit::NOHOST
+        }
+        Error::Message { .. } => exit::NOINPUT,
+        Error::Content { .. } => exit::DATAERR,
+        Error::Failure(Failure::Disconnected {
+            reason: CloseReason::Malformed(_) | CloseReason::Unsolicited(_),
+            ..
+        }) => exit::PROTOCOL,
+        error if error.is_transient() => exit::TEMPFAIL,
+        _ => exit::UNAVAILABLE,
+    }
+}
+
+/// Three recipients, one of whom is refused, at a server that this program starts itself.
+fn demonstrate() -> Result<(), Box<dyn std::error::Error>> {
+    let server = Loopback::smtp()?;
+    println!("a server of our own listens on {}\n", server.address());
+    let message = b"From: me@example.org\r\nTo: friends@example.net\r\nSubject: hello\r\n\r\nIt works.\r\n.hidden dots and all\r\n";
+    let address = |text: &str| ForwardPath::parse(text).map_err(|error: AddressError| error.to_string());
+    let transaction = Transaction::new(ReversePath::parse("me@example.org")?)
+        .to(address("alice@example.net")?)
+        .to(address("refused@example.net")?)
+        .to(address("bob@example.net")?)
+        .content(message);
+
+    let mut client = Connector::smtp().transcript(|line| println!("{line}")).connect(&server.address().to_string())?;
+    let report = client.send(transaction, &message[..])?;
+    client.quit()?;
+
+    println!("\nwhat became of it:");
+    print_outcomes(&report);
+    let stored = server.stored();
+    let [stored] = stored.as_slice() else { return Err("the server did not store exactly one message".into()) };
+    println!("\nwhat the server stored, for {}:", stored.to.join(" and "));
+    print!("{}", String::from_utf8_lossy(&stored.content));
+    if stored.content != message || report.refused().count() != 1 {
+        return Err("that is not what was sent".into());
+    }
+    Ok(())
+}

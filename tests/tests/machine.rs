@@ -1,0 +1,614 @@
+//! The state table from outside: every code at every place, every verb in every state, every text in every entry.
+
+use smtp_conformance::lab::{Lab, lmtp, smtp, transaction};
+use smtp_proto::{
+    BodyType, CloseReason, CommandLine, DotStuffer, Event, ForwardPath, HelloName, LineEndings, Outcome, Parameter,
+    Phase, Recipient, ReplyError, ReversePath, Security, State, Time, Transaction, UsageError,
+};
+
+/// Brings a connection to the moment before the reply that `place` is about.
+fn at(place: &str) -> Lab {
+    let mut lab = match place {
+        "greeting" => return Lab::new(smtp()),
+        "hello" => {
+            let mut lab = Lab::new(smtp());
+            lab.hear("220 hi\r\n");
+            lab.says();
+            return lab;
+        }
+        _ => Lab::ready(smtp(), &["STARTTLS"]),
+    };
+    match place {
+        "noop" => lab.connection.noop().unwrap(),
+        "reset" => lab.connection.reset().unwrap(),
+        "starttls" => lab.connection.starttls().unwrap(),
+        "quit" => lab.connection.quit().unwrap(),
+        _ => {
+            lab.connection.begin(transaction(1)).unwrap();
+            let replies: &[&str] = match place {
+                "mail" => &[],
+                "rcpt" => &["250 ok\r\n"],
+                "data" => &["250 ok\r\n", "250 ok\r\n"],
+                "final" => &["250 ok\r\n", "250 ok\r\n", "354 go\r\n"],
+                _ => panic!("no place {place}"),
+            };
+            for reply in replies {
+                lab.says();
+                lab.hear(reply);
+            }
+            lab.pours(b"hello\r\n");
+        }
+    }
+    lab.says();
+    lab.events();
+    lab
+}
+
+const PLACES: [&str; 10] = ["greeting", "hello", "noop", "reset", "starttls", "quit", "mail", "rcpt", "data", "final"];
+
+/// What a reply leads to, without the reply itself: kinds of events, what is said next, and the state.
+fn trajectory(place: &str, code: u16, text: &[u8]) -> String {
+    let mut lab = at(place);
+    lab.hear([code.to_string().as_bytes(), b" ", text, b"\r\n"].concat());
+    let events: Vec<String> = lab
+        .events()
+        .iter()
+        .map(|event| match event {
+            Event::Completed(report) => {
+                let outcomes = report.recipients().map(|(_, outcome)| match outcome {
+                    Outcome::Accepted(_) => "accepted".to_owned(),
+                    Outcome::Refused { stage, transient, .. } => format!("refused {stage} {transient}"),
+                    other => format!("{other:?}"),
+                });
+                format!("completed {:?}", outcomes.collect::<Vec<_>>())
+            }
+            Event::Closed(CloseReason::Refused { phase, .. }) => format!("closed refused {phase}"),
+            Event::Closed(CloseReason::Unsolicited(_)) => "closed unsolicited".into(),
+            Event::Closed(CloseReason::ServerShutdown(_)) => "closed shutdown".into(),
+            Event::Closed(other) => format!("closed {other:?}"),
+            Event::Greeting(_) => "greeting".into(),
+            Event::Reply(_) => "reply".into(),
+            Event::Recipient { .. } => "recipient".into(),
+            other => format!("{other:?}"),
+        })
+        .collect();
+    format!("{events:?} {:?} {:?}", lab.says(), lab.connection.state())
+}
+
+// C-05, C-11: at every place, every code there is does what its first digit says, the special ones aside.
+#[test]
+fn codes_act_by_their_first_digit() {
+    for place in PLACES {
+        for code in 200..=599 {
+            let special = match place {
+                "starttls" => matches!(code, 220 | 421),
+                "data" => matches!(code, 354 | 421),
+                "greeting" | "quit" => false,
+                _ => code == 421,
+            };
+            if special {
+                continue;
+            }
+            let plain = code / 100 * 100 + 98;
+            assert_eq!(trajectory(place, code, b"x"), trajectory(place, plain, b"x"), "{code} at {place}");
+        }
+    }
+}
+
+// C-07: 3yz where none is due is never success, and nothing more is said to a server that may take it for content.
+#[test]
+fn intermediate_replies_out_of_place() {
+    for place in ["mail", "rcpt", "final"] {
+        for code in [334, 354] {
+            let after = trajectory(place, code, b"x");
+            assert!(after.contains("closed unsolicited") && !after.contains("accepted\""), "{place}: {after}");
+        }
+    }
+    assert!(trajectory("data", 250, b"x").contains("RSET"));
+    assert!(trajectory("data", 334, b"x").contains("closed unsolicited"));
+    assert!(trajectory("final", 354, b"x").contains("InDoubt"));
+}
+
+// C-06, P-07: the text decides nothing.
+#[test]
+fn texts_decide_nothing() {
+    let texts: [&[u8]; 5] = [b"", b"250 ok", b"\xff\x80\x1b[2J", b"5.7.1 2.0.0 421", b"-"];
+    for place in PLACES {
+        for code in [200, 220, 221, 235, 250, 251, 252, 334, 354, 421, 450, 500, 550, 552] {
+            for text in texts {
+                assert_eq!(trajectory(place, code, text), trajectory(place, code, b"x"), "{code} {text:?} at {place}");
+            }
+        }
+    }
+}
+
+// C-12: 421 closes at every place, and what was decided before stays.
+#[test]
+fn a_421_closes_everywhere() {
+    for place in PLACES {
+        let after = trajectory(place, 421, b"bye");
+        assert!(after.contains("Closed") || after.contains("QUIT"), "{place}: {after}");
+    }
+    let mut idle = Lab::ready(smtp(), &[]);
+    idle.hear("421 idle\r\n250 more\r\n");
+    assert!(matches!(idle.events().as_slice(), [Event::Closed(CloseReason::ServerShutdown(_))]));
+    assert_eq!(idle.connection.noop(), Err(UsageError::Closed));
+}
+
+/// Every verb, by name.
+fn verbs(lab: &mut Lab) -> Vec<(&'static str, Result<(), UsageError>)> {
+    type Call = fn(&mut Lab) -> Result<(), UsageError>;
+    let calls: [(&str, Call); 12] = [
+        ("begin", |lab| lab.connection.begin(transaction(1)).map(|_| ())),
+        ("mail", |lab| lab.connection.mail(transaction(0)).map(|_| ())),
+        ("rcpt", |lab| lab.connection.rcpt(ForwardPath::parse("a@b").unwrap())),
+        ("data", |lab| lab.connection.data()),
+        ("ehlo", |lab| lab.connection.ehlo()),
+        ("helo", |lab| lab.connection.helo()),
+        ("starttls", |lab| lab.connection.starttls()),
+        ("command", |lab| lab.connection.command(&CommandLine::help("").unwrap())),
+        ("noop", |lab| lab.connection.noop()),
+        ("reset", |lab| lab.connection.reset()),
+        ("quit", |lab| lab.connection.quit()),
+        ("tls", |lab| lab.connection.handle_tls_established()),
+    ];
+    calls.into_iter().map(|(name, call)| (name, call(lab))).collect()
+}
+
+// C-40: in every state in which something is under way, every verb is refused and not an octet is queued.
+#[test]
+fn verbs_wait_for_what_is_under_way() {
+    for place in PLACES {
+        let mut lab = at(place);
+        for (verb, result) in verbs(&mut lab) {
+            assert!(result.is_err(), "{verb} before the reply to {place}");
+        }
+        assert_eq!(lab.says(), "");
+    }
+    for reply in ["nonsense\r\n", "421 bye\r\n"] {
+        let mut lab = at("noop");
+        lab.hear(reply);
+        lab.events();
+        for (verb, result) in verbs(&mut lab) {
+            let expected = if verb == "tls" { UsageError::NotUpgrading } else { UsageError::Closed };
+            assert_eq!(result, Err(expected), "{verb}");
+        }
+    }
+}
+
+// C-40: by hand, each step needs the one before it, and there is one transaction at a time.
+#[test]
+fn steps_by_hand_keep_their_order() {
+    let mut lab = Lab::ready(smtp(), &[]);
+    let path = || ForwardPath::parse("a@b").unwrap();
+    assert_eq!(lab.connection.rcpt(path()), Err(UsageError::NoTransaction));
+    assert_eq!(lab.connection.data(), Err(UsageError::NoTransaction));
+    assert_eq!(lab.connection.mail(transaction(1)), Err(UsageError::RecipientsByHand));
+    assert_eq!(lab.connection.begin(transaction(0)), Err(UsageError::NoRecipients));
+    lab.connection.mail(transaction(0)).unwrap();
+    lab.says();
+    lab.hear("250 ok\r\n");
+    assert_eq!(lab.connection.data(), Err(UsageError::NoRecipients));
+    assert_eq!(lab.connection.mail(transaction(0)), Err(UsageError::Busy));
+    assert_eq!(lab.connection.begin(transaction(1)), Err(UsageError::Busy));
+    assert_eq!(lab.connection.ehlo(), Err(UsageError::Busy));
+    assert_eq!(lab.connection.starttls(), Err(UsageError::Busy));
+    lab.connection.noop().unwrap();
+    lab.says();
+    lab.hear("250 ok\r\n");
+    lab.connection.rcpt(path()).unwrap();
+    lab.says();
+    lab.hear("250 ok\r\n");
+    lab.connection.data().unwrap();
+    assert_eq!(lab.says(), "DATA\r\n");
+    assert!(lab.connection.body().is_none());
+    lab.hear("354 go\r\n");
+    assert!(lab.connection.body().is_some());
+}
+
+// C-41: without 354 there is no body to write to, whatever came instead and however much of it.
+#[test]
+fn no_content_before_the_go_ahead() {
+    for reply in ["", "354-go\r\n", "354", "250 ok\r\n", "503 no\r\n", "554 no\r\n", "421 no\r\n", "334 go\r\n"] {
+        let mut lab = at("data");
+        lab.hear(reply);
+        assert!(lab.connection.body().is_none(), "{reply}");
+    }
+}
+
+/// Texts that have made other programs say more than one command.
+fn injections() -> Vec<String> {
+    let mut texts: Vec<String> = (0..=0x20)
+        .chain([0x7f, 0x80, 0x85, 0x9f, 0x2028, 0x2029])
+        .filter_map(char::from_u32)
+        .map(|c| format!("a{c}b"))
+        .collect();
+    texts.extend(
+        ["a\r\nQUIT", "a\nQUIT", "a\rQUIT", "a\0b", "a> SIZE=1", "a@b>\r\nDATA", "\"a\r\n\"@b", "a@b\r\n"]
+            .map(str::to_owned),
+    );
+    texts
+}
+
+// S-20, S-21, C-24, C-49: no text that ends a line or a path gets into any command, by any entry.
+#[test]
+fn injections_are_not_values() {
+    for text in injections() {
+        let space = text == "a b";
+        assert!(HelloName::parse(&text).is_err(), "{text:?}");
+        for path in [
+            text.clone(),
+            format!("{text}@x.example"),
+            format!("a@{text}"),
+            format!("<a@{text}>"),
+            format!("\"{text}\"@b"),
+        ] {
+            let quoted_space = space && path.starts_with('"') || path == "\"a> SIZE=1\"@b";
+            assert!(quoted_space || ForwardPath::parse(&path).is_err(), "{path:?}");
+            assert!(quoted_space || ReversePath::parse(&path).is_err(), "{path:?}");
+            let harmless = quoted_space || path.contains("a> SIZE=1") && path.starts_with('"');
+            assert!(harmless || ForwardPath::parse_relaxed(&path).is_err(), "{path:?}");
+        }
+        assert!(Parameter::new("RET", &text).is_err(), "{text:?}");
+        assert!(Parameter::new(&text, "x").is_err() && Parameter::flag(&text).is_err(), "{text:?}");
+        let printable = space || text == "a> SIZE=1" || text.contains(['\u{2028}', '\u{2029}']);
+        for line in [
+            CommandLine::vrfy(&text),
+            CommandLine::expn(&text),
+            CommandLine::help(&text),
+            CommandLine::new(&format!("X {text}")),
+        ] {
+            assert!(printable || line.is_err(), "{text:?}");
+        }
+    }
+    // Characters whose low octet is CR or LF are characters; they leave as UTF-8 or not at all.
+    for text in ["\u{560d}\u{560a}@x.example", "\u{760d}@x.example"] {
+        let mut lab = Lab::ready(smtp(), &[]);
+        let transaction = Transaction::new(ReversePath::null()).to(ForwardPath::parse(text).unwrap());
+        assert_eq!(lab.connection.begin(transaction), Err(UsageError::NonAsciiAddress));
+        assert_eq!(lab.says(), "");
+    }
+}
+
+// C-27, C-46, C-88, P-16: what the server does not offer is refused before an octet is sent.
+#[test]
+fn what_is_not_offered_is_not_sent() {
+    let refused = |transaction: Transaction, keywords: &[&str]| {
+        let mut lab = Lab::ready(smtp(), keywords);
+        let error = lab.connection.begin(transaction).unwrap_err();
+        assert_eq!(lab.says(), "");
+        assert_eq!(lab.connection.state(), State::Ready);
+        error
+    };
+    let parameter = |keyword: &str| Parameter::new(keyword, "x").unwrap();
+    for (keyword, extension) in [
+        ("RET", "DSN"),
+        ("ENVID", "DSN"),
+        ("BY", "DELIVERBY"),
+        ("HOLDFOR", "FUTURERELEASE"),
+        ("AUTH", "AUTH"),
+        ("X-ANY", "X-ANY"),
+    ] {
+        let error = refused(transaction(1).parameter(parameter(keyword)), &["SIZE"]);
+        assert_eq!(error, UsageError::MissingKeyword(extension.into()));
+    }
+    let notify = Recipient::new(ForwardPath::parse("a@b").unwrap()).parameter(parameter("NOTIFY"));
+    assert_eq!(refused(transaction(1).to(notify.clone()), &[]), UsageError::MissingKeyword("DSN".into()));
+    assert!(Lab::ready(smtp(), &["DSN"]).connection.begin(transaction(1).to(notify)).is_ok());
+    let eight = transaction(1).body_type(BodyType::EightBitMime);
+    assert!(matches!(refused(eight, &[]), UsageError::Missing(_)));
+    assert!(matches!(refused(transaction(1).smtputf8(true), &["8BITMIME"]), UsageError::Missing(_)));
+    assert_eq!(refused(transaction(1).size(1001), &["SIZE 1000"]), UsageError::TooLarge { limit: 1000 });
+    let mut lab = Lab::ready(smtp(), &[]);
+    let unadvertised = parameter("X-ANY").danger_unadvertised();
+    lab.connection.begin(transaction(1).parameter(unadvertised)).unwrap();
+    assert_eq!(lab.says(), "MAIL FROM:<me@client.example> X-ANY=x\r\n");
+}
+
+// C-51: a line may be 512 octets, and as much more as the extensions offered add to it.
+#[test]
+fn command_lines_have_a_limit() {
+    let long = |length: usize| Parameter::new("AUTH", &"x".repeat(length)).unwrap().danger_unadvertised();
+    let fixed = "MAIL FROM:<me@client.example> AUTH=\r\n".len();
+    for (keywords, limit) in
+        [(&[][..], 512), (&["AUTH PLAIN"], 1012), (&["AUTH X", "DELIVERBY", "MT-PRIORITY", "FUTURERELEASE"], 1078)]
+    {
+        let mut lab = Lab::ready(smtp(), keywords);
+        let error = lab.connection.begin(transaction(1).parameter(long(limit - fixed + 1)));
+        assert_eq!(error, Err(UsageError::CommandTooLong { limit }));
+        lab.connection.begin(transaction(1).parameter(long(limit - fixed))).unwrap();
+        assert_eq!(lab.says().len(), limit);
+    }
+    let mut lab = Lab::ready(smtp(), &[]);
+    let path = ForwardPath::parse_relaxed(&format!("{}@x.example", "a".repeat(500))).unwrap();
+    assert_eq!(lab.connection.begin(transaction(1).to(path)), Err(UsageError::CommandTooLong { limit: 512 }));
+}
+
+// S-01, C-141, C-142: after the go-ahead for TLS not a single octet may come in clear, in the same piece or in a later one.
+#[test]
+fn nothing_in_clear_behind_the_go_ahead() {
+    let injected = ["250-EVIL\r\n250 AUTH PLAIN\r\n", "250-SMTPUTF8 X ", "2", "\r\n", "\0", "250 ok\r\n"];
+    for tail in injected {
+        for together in [true, false] {
+            for go in ["220 go\r\n", "220-go\r\n220 on\r\n"] {
+                let mut lab = at("starttls");
+                if together {
+                    lab.hear(format!("{go}{tail}"));
+                    assert_eq!(lab.events(), [Event::Closed(CloseReason::PlaintextAfterStartTls)]);
+                } else {
+                    lab.hear(go);
+                    lab.hear(tail);
+                    assert_eq!(lab.events(), [Event::UpgradeTls, Event::Closed(CloseReason::PlaintextAfterStartTls)]);
+                }
+                assert_eq!(lab.connection.handle_tls_established(), Err(UsageError::NotUpgrading));
+                assert_eq!(lab.says(), "");
+                assert!(!lab.connection.is_secure());
+            }
+        }
+    }
+}
+
+// S-05, C-70, C-145, C-146: TLS starts from nothing: no capability survives, STARTTLS is not said again, a second greeting
+// is nobody's reply.
+#[test]
+fn tls_starts_from_nothing() {
+    let secure = || {
+        let mut lab = Lab::ready(smtp(), &["STARTTLS", "PIPELINING", "SIZE 10"]);
+        lab.connection.starttls().unwrap();
+        assert_eq!(lab.says(), "STARTTLS\r\n");
+        lab.hear("220 go\r\n");
+        assert_eq!(lab.connection.state(), State::Upgrading);
+        assert!(lab.connection.poll_transmit().is_none());
+        lab.connection.handle_tls_established().unwrap();
+        assert_eq!(lab.connection.capabilities().iter().count(), 0);
+        lab
+    };
+    let mut lab = secure();
+    assert_eq!(lab.says(), "EHLO client.example\r\n");
+    lab.hear("250-server.example\r\n250 STARTTLS\r\n");
+    assert!(lab.connection.is_secure());
+    assert_eq!(lab.connection.starttls(), Err(UsageError::AlreadySecure));
+    lab.connection.begin(transaction(2).size(100)).unwrap();
+    assert_eq!(lab.says(), "MAIL FROM:<me@client.example>\r\n", "PIPELINING and SIZE were offered in clear only");
+
+    let mut lab = secure();
+    lab.hear("220 hi\r\n");
+    assert!(matches!(lab.events().last(), Some(Event::Closed(CloseReason::Unsolicited(_)))));
+}
+
+// C-149, S-04, S-44: a reply that comes before its command has left in full answers nothing.
+#[test]
+fn early_replies_answer_nothing() {
+    for gone in 0.."STARTTLS\r\n".len() {
+        let mut lab = Lab::ready(smtp(), &["STARTTLS"]);
+        lab.connection.starttls().unwrap();
+        lab.transmits(gone);
+        lab.hear("220 go\r\n");
+        assert!(matches!(lab.events().as_slice(), [Event::Closed(CloseReason::Unsolicited(_))]));
+    }
+    let mut lab = Lab::ready(smtp(), &["PIPELINING"]);
+    lab.connection.begin(transaction(1)).unwrap();
+    lab.hear("250 ok\r\n");
+    assert!(matches!(lab.events().as_slice(), [Event::Completed(_), Event::Closed(CloseReason::Unsolicited(_))]));
+}
+
+// C-13, C-78, S-40: one reply too many ends the connection at once, and is never the next command's.
+#[test]
+fn one_reply_too_many() {
+    let mut lab = at("noop");
+    lab.hear("250 ok\r\n250 extra\r\n");
+    let events = lab.events();
+    assert!(matches!(events.as_slice(), [Event::Reply(_), Event::Closed(CloseReason::Unsolicited(_))]));
+    let mut lab = at("final");
+    lab.hear("250 queued\r\n250 extra\r\n");
+    let events = lab.events();
+    assert!(matches!(events.as_slice(), [Event::Completed(report), Event::Closed(CloseReason::Unsolicited(_))]
+        if report.is_complete_success()));
+}
+
+/// A connection with `content` handed over and `left` octets of it still to leave.
+fn leaving(lab: &mut Lab, content: &[u8], left: usize) {
+    lab.connection.begin(transaction(2)).unwrap();
+    lab.says();
+    lab.hear("250 ok\r\n250 ok\r\n250 ok\r\n354 go\r\n");
+    let mut body = lab.connection.body().unwrap();
+    assert_eq!(body.write(content).unwrap(), content.len());
+    body.finish().unwrap();
+    let offered = lab.connection.poll_transmit().unwrap().len();
+    lab.transmits(offered - left);
+    lab.events();
+}
+
+// R-06: a refusal while content is leaving is the message's reply come early; writing stops and the connection ends.
+#[test]
+fn an_early_refusal_of_content() {
+    for (reply, shutdown) in [("552 too large\r\n", false), ("451 no space\r\n", false), ("421 bye\r\n", true)] {
+        for left in [1, 5, 8] {
+            let mut lab = Lab::ready(smtp(), &["PIPELINING"]);
+            leaving(&mut lab, b"hello\r\n", left);
+            lab.hear(reply);
+            let events = lab.events();
+            let [Event::Completed(report), Event::Closed(reason)] = events.as_slice() else { panic!("{events:?}") };
+            assert!(report.recipients().all(|(_, outcome)| matches!(outcome, Outcome::Refused { .. })));
+            assert_eq!(matches!(reason, CloseReason::ServerShutdown(_)), shutdown);
+            assert!(shutdown || matches!(reason, CloseReason::Refused { phase: Phase::DataBlock, .. }));
+            assert_eq!(lab.says(), "");
+        }
+    }
+    // Before the end was handed in, too; and in LMTP, where it speaks for all.
+    let mut lab = Lab::ready(lmtp(), &["PIPELINING"]);
+    lab.connection.begin(transaction(2)).unwrap();
+    lab.says();
+    lab.hear("250 ok\r\n250 ok\r\n250 ok\r\n354 go\r\n");
+    lab.connection.body().unwrap().write(b"hello\r\n").unwrap();
+    lab.hear("452 full\r\n");
+    assert!(lab.connection.body().is_none());
+    assert!(
+        matches!(lab.events().as_slice(), [.., Event::Completed(report), Event::Closed(_)] if report.refused().count() == 2)
+    );
+}
+
+// C-07, R-02: an early success is no success.
+#[test]
+fn an_early_success_of_content() {
+    for reply in ["250 ok\r\n", "354 go\r\n"] {
+        let mut lab = Lab::ready(smtp(), &["PIPELINING"]);
+        leaving(&mut lab, b"hello\r\n", 1);
+        lab.hear(reply);
+        assert!(
+            matches!(lab.events().as_slice(), [Event::Completed(report), Event::Closed(CloseReason::Unsolicited(_))]
+            if report.recipients().all(|(_, outcome)| *outcome == Outcome::NotSent))
+        );
+    }
+}
+
+// R-03: the boundary between not sent and in doubt is the last octet of the terminator, for each way to end.
+#[test]
+fn the_boundary_of_doubt() {
+    for (left, expected) in [(1, Outcome::NotSent), (0, Outcome::InDoubt)] {
+        let ends: [fn(&mut Lab); 5] = [
+            |lab| lab.connection.handle_eof(),
+            |lab| lab.connection.abort(),
+            |lab| lab.hear("nonsense\r\n"),
+            |lab| lab.pass(std::time::Duration::from_secs(3600)),
+            |lab| lab.connection.handle_write_closed(Time::default()),
+        ];
+        for end in ends {
+            let mut lab = Lab::ready(smtp(), &["PIPELINING"]);
+            leaving(&mut lab, b"hello\r\n", left);
+            lab.sleeps();
+            end(&mut lab);
+            lab.connection.handle_eof();
+            let events = lab.events();
+            assert!(
+                matches!(events.as_slice(), [Event::Completed(report), Event::Closed(_)]
+                if report.recipients().all(|(_, outcome)| *outcome == expected)),
+                "{left}: {events:?}"
+            );
+        }
+    }
+}
+
+// P-18, R-10: after the end nothing is said, taken or told.
+#[test]
+fn after_the_end_there_is_silence() {
+    let mut lab = Lab::ready(smtp(), &["PIPELINING"]);
+    lab.connection.begin(transaction(3)).unwrap();
+    lab.transmits(5);
+    lab.hear("\0\r\n");
+    assert!(matches!(lab.events().last(), Some(Event::Closed(CloseReason::Malformed(ReplyError::Nul)))));
+    lab.hear("250 ok\r\n");
+    lab.connection.handle_transmitted(1000, Time::default());
+    lab.connection.handle_eof();
+    lab.connection.abort();
+    lab.pass(std::time::Duration::from_secs(3600));
+    assert!(lab.connection.poll_transmit().is_none());
+    assert!(lab.events().is_empty());
+    assert_eq!(lab.sleeps(), None);
+    assert!(lab.connection.body().is_none());
+}
+
+// More octets than were offered cannot have been taken.
+#[test]
+fn transmitted_octets_are_clamped() {
+    let mut lab = Lab::ready(smtp(), &[]);
+    lab.connection.noop().unwrap();
+    lab.connection.handle_transmitted(usize::MAX, Time::default());
+    lab.hear("250 ok\r\n");
+    assert!(matches!(lab.events().as_slice(), [Event::Reply(_)]));
+    lab.connection.noop().unwrap();
+    assert_eq!(lab.says(), "NOOP\r\n");
+}
+
+// C-44, C-45, C-47: content that may not be sent ends the connection without a terminator.
+#[test]
+fn content_that_may_not_be_sent() {
+    let mut config = smtp();
+    config.line_endings = LineEndings::Strict;
+    let mut lab = Lab::ready(config, &["PIPELINING"]);
+    lab.connection.begin(transaction(1)).unwrap();
+    lab.says();
+    lab.hear("250 ok\r\n250 ok\r\n354 go\r\n");
+    let mut body = lab.connection.body().unwrap();
+    assert_eq!(body.write(b""), Ok(0));
+    assert!(body.write(b"fine\r\nbare\nline").is_err());
+    assert_eq!(lab.says(), "");
+    assert!(matches!(lab.events().as_slice(), [.., Event::Completed(report), Event::Closed(CloseReason::Aborted)]
+        if report.recipients().all(|(_, outcome)| *outcome == Outcome::NotSent)));
+}
+
+// C-53, C-52: 552 and 452 to RCPT: too many recipients is for now, a full mailbox is for good.
+#[test]
+fn too_many_recipients_is_for_now() {
+    for (replies, transient) in
+        [("250 ok\r\n552 full\r\n", true), ("552 full\r\n250 ok\r\n", false), ("250 ok\r\n452 more later\r\n", true)]
+    {
+        let mut lab = Lab::ready(smtp(), &["PIPELINING"]);
+        lab.connection.begin(transaction(2)).unwrap();
+        lab.says();
+        lab.hear(format!("250 ok\r\n{replies}354 go\r\n"));
+        lab.pours(b"hello\r\n");
+        lab.hear("250 ok\r\n");
+        let events = lab.events();
+        let Some(Event::Completed(report)) = events.last() else { panic!("{events:?}") };
+        let refused = report.recipients().find_map(|(_, outcome)| match outcome {
+            Outcome::Refused { transient, .. } => Some(*transient),
+            _ => None,
+        });
+        assert_eq!(refused, Some(transient));
+    }
+    // 150 recipients, of whom the server takes a hundred: each of the others is told to come back.
+    let mut lab = Lab::ready(smtp(), &["PIPELINING"]);
+    lab.connection.begin(transaction(150)).unwrap();
+    lab.says();
+    lab.hear("250 ok\r\n");
+    for index in 0..150 {
+        lab.hear(if index < 100 { "250 ok\r\n" } else { "452 4.5.3 too many\r\n" });
+        lab.says();
+    }
+    lab.hear("354 go\r\n");
+    lab.pours(b"hello\r\n");
+    lab.hear("250 ok\r\n");
+    let events = lab.events();
+    let Some(Event::Completed(report)) = events.last() else { panic!("{events:?}") };
+    assert_eq!(report.recipients().filter(|(_, outcome)| outcome.is_accepted()).count(), 100);
+    assert_eq!(
+        report.recipients().filter(|(_, outcome)| matches!(outcome, Outcome::Refused { transient: true, .. })).count(),
+        50
+    );
+}
+
+// What Debug shows of a connection: its state and nothing that was said.
+#[test]
+fn debug_shows_no_content() {
+    let mut lab = Lab::ready(smtp(), &["PIPELINING"]);
+    leaving(&mut lab, b"canary\r\n", 5);
+    let shown = format!("{:?} {:?}", lab.connection, lab.connection.poll_transmit());
+    assert!(!shown.contains("canary") && !shown.contains("x.example"));
+}
+
+// The encoder alone and the connection give the same octets.
+#[test]
+fn the_encoder_is_the_connections_own() {
+    let content = b".\r\n..\nx\r.y";
+    let mut expected = Vec::new();
+    let mut stuffer = DotStuffer::default();
+    stuffer.encode(content, &mut expected).unwrap();
+    stuffer.finish(&mut expected).unwrap();
+    let mut lab = Lab::ready(smtp(), &["PIPELINING"]);
+    lab.connection.begin(transaction(1)).unwrap();
+    lab.says();
+    lab.hear("250 ok\r\n250 ok\r\n354 go\r\n");
+    assert_eq!(lab.pours(content), expected);
+}
+
+// A connection that starts within TLS says so, and is offered no other.
+#[test]
+fn a_stream_that_is_secure_from_the_start() {
+    let mut connection = smtp_proto::Connection::new(smtp(), Security::Tls);
+    assert!(connection.is_secure());
+    connection.handle_input(b"220 hi\r\n", Time::default());
+    connection.handle_transmitted(usize::MAX, Time::default());
+    connection.handle_input(b"250-x\r\n250 STARTTLS\r\n", Time::default());
+    assert_eq!(connection.starttls(), Err(UsageError::AlreadySecure));
+}

@@ -1,0 +1,138 @@
+//! What a hostile server can make a connection hold, by an allocator that counts.
+
+use std::alloc::System;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use smtp_conformance::lab::{Lab, smtp, transaction};
+use smtp_proto::{CloseReason, Event};
+use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
+
+#[global_allocator]
+static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
+
+/// What a connection may hold with the default configuration (rustdoc of `Connection`).
+const CEILING: usize = 128 * 1024;
+
+/// One test at a time, since they share the allocator.
+fn alone() -> MutexGuard<'static, ()> {
+    static ALONE: Mutex<()> = Mutex::new(());
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn held() -> usize {
+    let stats = ALLOCATOR.stats();
+    stats.bytes_allocated - stats.bytes_deallocated
+}
+
+/// Feeds `octets` in pieces of `piece` and asserts the ceiling after each.
+fn flood(lab: &mut Lab, before: usize, octets: &[u8], piece: usize) {
+    for piece in octets.chunks(piece) {
+        lab.hear(piece);
+        let now = held().saturating_sub(before);
+        assert!(now <= CEILING, "{now} octets held");
+    }
+}
+
+// S-30, P-09: 100 MB of continuation lines, wherever the connection is.
+#[test]
+fn endless_continuation_lines() {
+    let _alone = alone();
+    let lines = b"250-\r\n".repeat(10_000);
+    let long = [&b"250-"[..], &[b'x'; 2000], b"\r\n"].concat().repeat(30);
+    for flooded in [&lines, &long] {
+        for piece in [1000, 65_536] {
+            let before = held();
+            let mut lab = Lab::new(smtp());
+            lab.hear("220 hi\r\n");
+            lab.says();
+            for _ in 0..100_000_000 / flooded.len() {
+                flood(&mut lab, before, flooded, piece);
+            }
+            let events = lab.events();
+            assert!(matches!(events.as_slice(), [Event::Greeting(_), Event::Closed(CloseReason::Malformed(_))]));
+        }
+    }
+}
+
+// S-30: a line that never ends.
+#[test]
+fn an_endless_line() {
+    let _alone = alone();
+    let line = vec![b'2'; 20_000_000];
+    let before = held();
+    let mut lab = Lab::ready(smtp(), &[]);
+    lab.connection.noop().unwrap();
+    lab.says();
+    flood(&mut lab, before, &line, 4096);
+    assert!(matches!(lab.events().as_slice(), [Event::Closed(CloseReason::Malformed(_))]));
+}
+
+// S-32: as many keywords, and as long ones, as the limits let through.
+#[test]
+fn a_flood_of_keywords() {
+    let _alone = alone();
+    for keyword in ["AUTH A B C D E F G H I J K L M N O P".to_owned(), "X".repeat(60), format!("X{}", " y".repeat(27))]
+    {
+        let reply = format!("{}250 ok\r\n", format!("250-{keyword}\r\n").repeat(450));
+        let before = held();
+        let mut lab = Lab::new(smtp());
+        lab.hear("220 hi\r\n");
+        lab.says();
+        flood(&mut lab, before, reply.as_bytes(), 100);
+        assert_eq!(lab.events().len(), 2);
+        let _ = lab.connection.capabilities().auth_mechanisms().count();
+        assert!(held() - before <= CEILING);
+    }
+}
+
+// P-09: an unread event queue, a full window and a full body buffer at once.
+#[test]
+fn everything_at_once() {
+    let _alone = alone();
+    let long = [&b"550-"[..], &[b'x'; 2000], b"\r\n"].concat().repeat(15);
+    let refusal = [&long[..], b"550 no\r\n"].concat();
+    let recipients = 1000;
+    let mut lab = Lab::ready(smtp(), &["PIPELINING"]);
+    let transaction = transaction(recipients);
+    let before = held();
+    lab.connection.begin(transaction).unwrap();
+    lab.says();
+    lab.hear("250 ok\r\n");
+    for _ in 0..recipients - 1 {
+        lab.hear(&refusal);
+        lab.says();
+    }
+    // RCPT texts are cut to `recipient_text`, and the event shares the outcome's text.
+    let each = 1024 + 200;
+    assert!(held() - before <= CEILING + recipients * each, "{}", held() - before);
+    lab.hear("250 ok\r\n354 go\r\n");
+    let mut body = lab.connection.body().unwrap();
+    let message = vec![b'.'; 1_000_000];
+    assert!(body.write(&message).unwrap() < 64 * 1024);
+    flood(&mut lab, before, b"", 1);
+    drop(message);
+    lab.hear(&long);
+    assert!(held() - before <= CEILING + recipients * each, "{}", held() - before);
+}
+
+// a body is never held as a whole.
+#[test]
+fn a_large_body_flows_through() {
+    let _alone = alone();
+    let mut lab = Lab::ready(smtp(), &["PIPELINING"]);
+    lab.connection.begin(transaction(1)).unwrap();
+    lab.says();
+    lab.hear("250 ok\r\n250 ok\r\n354 go\r\n");
+    lab.events();
+    let chunk = b"0123456789abcdef\r\n".repeat(3000);
+    let before = held();
+    let mut sent = 0;
+    while sent < 200_000_000 {
+        let taken = lab.connection.body().unwrap().write(&chunk).unwrap();
+        let gone = lab.connection.poll_transmit().map_or(0, |out| out.len());
+        let now = lab.time();
+        lab.connection.handle_transmitted(gone, now);
+        sent += taken;
+        assert!(held().saturating_sub(before) <= CEILING);
+    }
+}
