@@ -24,7 +24,7 @@ impl Lab {
         lab.hear("220 server.example\r\n");
         lab.says();
         let lines: String = keywords.iter().map(|keyword| format!("250-{keyword}\r\n")).collect();
-        lab.hear(&format!("250-server.example\r\n{lines}250 HELP\r\n"));
+        lab.hear(format!("250-server.example\r\n{lines}250 HELP\r\n"));
         assert!(matches!(lab.events().as_slice(), [Event::Greeting(_), Event::Ready]));
         lab
     }

@@ -1,7 +1,5 @@
 //! What the tests of all crates share: scripted peers, the transcripts, and a loopback server.
 
-#![allow(clippy::expect_used, clippy::panic, reason = "a test that cannot go on should say so loudly")]
-
 pub mod app;
 pub mod blocking_run;
 pub mod core_run;
@@ -10,3 +8,4 @@ pub mod loopback;
 pub mod model;
 pub mod peer;
 pub mod script;
+pub mod traceability;

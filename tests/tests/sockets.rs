@@ -1,0 +1,373 @@
+//! The blocking driver over real sockets: what depends on the system rather than on the protocol.
+
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
+use std::os::unix::net::UnixListener;
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use smtp_blocking::{Client, Connector, Error, Stream};
+use smtp_conformance::lab::{smtp, transaction};
+use smtp_conformance::loopback::Loopback;
+use smtp_proto::{CommandLine, Failure, ForwardPath, HelloName, Outcome, Phase, Security, Verification};
+
+/// A server that does what `serve` says with its one connection.
+fn serve<T: Send + 'static>(serve: impl FnOnce(TcpStream) -> T + Send + 'static) -> (String, JoinHandle<T>) {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    (address, std::thread::spawn(move || serve(listener.accept().unwrap().0)))
+}
+
+/// Says each reply after reading a line; then returns the stream.
+fn answer(stream: TcpStream, replies: &[&str]) -> BufReader<TcpStream> {
+    let mut reader = BufReader::new(stream);
+    for (index, reply) in replies.iter().enumerate() {
+        if index > 0 {
+            reader.read_line(&mut String::new()).unwrap();
+        }
+        reader.get_mut().write_all(reply.as_bytes()).unwrap();
+    }
+    reader
+}
+
+const UP_TO_CONTENT: [&str; 5] = ["220 hi\r\n", "250 x\r\n", "250 ok\r\n", "250 ok\r\n", "354 go\r\n"];
+
+/// A message of so many octets that no socket buffer takes it all.
+const LARGE: usize = 32 << 20;
+
+// The whole of it in one line.
+#[test]
+fn one_line_sends_a_message() {
+    let server = Loopback::smtp().unwrap();
+    let target = server.address().to_string();
+    let report =
+        smtp_blocking::send_plaintext(&target, "me@x.example", ["a@x.example", "refused@x.example"], "hello\n")
+            .unwrap();
+    assert_eq!(report.refused().map(|(path, _)| path.as_str()).collect::<Vec<_>>(), ["refused@x.example"]);
+    assert_eq!(server.stored()[0].content, b"hello\r\n");
+    let nobody = smtp_blocking::send_plaintext(&target, "", ["later@x.example"], "hello").unwrap_err();
+    assert!(nobody.is_transient() && !nobody.may_have_been_accepted());
+    assert!(matches!(nobody.failure(), Some(Failure::RecipientsRefused(_))));
+    assert!(smtp_blocking::send_plaintext(&target, "a b", ["x@x"], "").is_err());
+    assert_eq!(server.stored().len(), 1);
+}
+
+// Several messages over one connection, other commands between them, and by hand.
+#[test]
+fn a_session() {
+    let server = Loopback::smtp().unwrap();
+    let mut client = Connector::smtp().connect(&server.address().to_string()).unwrap();
+    assert_eq!(client.capabilities().size_limit(), Some(52_428_800));
+    for _ in 0..3 {
+        assert!(client.send(transaction(2), &b"hello\r\n"[..]).unwrap().is_complete_success());
+    }
+    assert_eq!(client.noop().unwrap().code().get(), 250);
+    assert_eq!(client.command(&CommandLine::vrfy("a").unwrap()).unwrap().verification(), Verification::Unverified);
+    assert_eq!(client.command(&CommandLine::help("").unwrap()).unwrap().code().get(), 214);
+    assert_eq!(client.mail(transaction(0)).unwrap().code().get(), 250);
+    assert_eq!(client.rcpt(ForwardPath::parse("refused@x.example").unwrap()).unwrap().code().get(), 550);
+    assert_eq!(client.rcpt(ForwardPath::parse("a@x.example").unwrap()).unwrap().code().get(), 250);
+    assert_eq!(client.data(&b"by hand"[..]).unwrap().refused().count(), 1);
+    assert_eq!(client.helo().unwrap().code().get(), 250);
+    assert_eq!(client.capabilities().iter().count(), 0);
+    assert_eq!(client.ehlo().unwrap().code().get(), 250);
+    assert_eq!(client.reset().unwrap().code().get(), 250);
+    client.quit().unwrap();
+    assert_eq!(server.stored().len(), 4);
+}
+
+// C-160, C-161: LMTP over a Unix socket: a final reply for each recipient.
+#[test]
+fn lmtp_over_a_unix_socket() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("lmtp.sock");
+    let listener = UnixListener::bind(&path).unwrap();
+    let server = std::thread::spawn(move || {
+        let mut reader = BufReader::new(listener.accept().unwrap().0);
+        let mut said = String::new();
+        reader.get_mut().write_all(b"220 hi\r\n").unwrap();
+        for reply in [
+            "250 x\r\n",
+            "250 ok\r\n",
+            "250 ok\r\n",
+            "250 ok\r\n",
+            "354 go\r\n",
+            "",
+            "250 one\r\n552 two\r\n",
+            "221 bye\r\n",
+        ] {
+            reader.read_line(&mut said).unwrap();
+            reader.get_mut().write_all(reply.as_bytes()).unwrap();
+        }
+        said
+    });
+    let mut client = Connector::lmtp().connect_unix(&path).unwrap();
+    let report = client.send(transaction(2), &b"hello\r\n"[..]).unwrap();
+    client.quit().unwrap();
+    assert_eq!(report.recipients().filter(|(_, outcome)| outcome.is_accepted()).count(), 1);
+    assert!(server.join().unwrap().starts_with("LHLO "));
+}
+
+// the server refuses a long message half-way and hangs up; that is a refusal, not a broken stream.
+#[test]
+fn an_early_refusal_survives_a_reset() {
+    let (target, server) = serve(|stream| {
+        let mut reader = answer(stream, &UP_TO_CONTENT);
+        reader.read_exact(&mut vec![0; 64 * 1024]).unwrap();
+        reader.get_mut().write_all(b"552 5.3.4 too large\r\n").unwrap();
+        // Dropped with octets unread: the system answers further ones with a reset.
+    });
+    let mut client = Connector::smtp().connect(&target).unwrap();
+    let message = vec![b'x'; LARGE];
+    let error = client.send(transaction(1), &message[..]).unwrap_err();
+    server.join().unwrap();
+    assert_eq!(error.reply().map(|reply| reply.code().get()), Some(552), "{error}");
+    assert!(matches!(error.failure(), Some(Failure::DataRefused { .. })) && !error.is_transient());
+}
+
+// the server refuses and reads no more, without hanging up: the client notices long before its deadline.
+#[test]
+fn an_early_refusal_is_noticed_while_writing_blocks() {
+    let (target, server) = serve(|stream| {
+        let mut reader = answer(stream, &UP_TO_CONTENT);
+        std::thread::sleep(Duration::from_millis(300));
+        reader.get_mut().write_all(b"452 4.3.1 full\r\n").unwrap();
+        reader
+    });
+    let mut client = Connector::smtp().connect(&target).unwrap();
+    let error = client.send(transaction(1), &vec![b'x'; LARGE][..]).unwrap_err();
+    assert_eq!(error.reply().map(|reply| reply.code().get()), Some(452), "{error}");
+    drop(server.join());
+}
+
+const SHORT: Duration = Duration::from_millis(300);
+
+// R-07, C-59, S-36: reads end at their deadline, silence or drip.
+#[test]
+fn reads_have_a_deadline() {
+    for drip in [false, true] {
+        let (target, server) = serve(move |mut stream| {
+            let start = Instant::now();
+            while start.elapsed() < Duration::from_secs(10) && (!drip || stream.write_all(b"220-x\r\n").is_ok()) {
+                std::thread::sleep(SHORT / 10);
+                if !drip {
+                    // Ends when the client does.
+                    let _ = stream.read(&mut [0]);
+                    break;
+                }
+            }
+        });
+        let error = Connector::smtp().timeout(SHORT).connect(&target).unwrap_err();
+        assert!(error.is_timeout() && error.is_transient(), "{error}");
+        server.join().unwrap();
+    }
+}
+
+// R-07, C-59, S-36: writes do, too: a server that takes no content is left after the time for a block.
+#[test]
+fn writes_have_a_deadline() {
+    let (target, server) = serve(|stream| answer(stream, &UP_TO_CONTENT));
+    let mut client =
+        Connector::smtp().configure(|config| config.timeouts.data_block = 4 * SHORT).connect(&target).unwrap();
+    let error = client.send(transaction(1), &vec![b'x'; LARGE][..]).unwrap_err();
+    assert!(matches!(error.failure(), Some(Failure::TimedOut { phase: Phase::DataBlock, .. })), "{error}");
+    assert!(!error.may_have_been_accepted());
+    drop(server.join());
+}
+
+// A server whose queue is full does not answer; the client gives up in time.
+#[test]
+fn connecting_has_a_deadline() {
+    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+    socket.bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into()).unwrap();
+    socket.listen(0).unwrap();
+    let address = socket.local_addr().unwrap().as_socket().unwrap();
+    let filler: Vec<_> = (0..4).map(|_| TcpStream::connect_timeout(&address, SHORT)).collect();
+    let error = Connector::smtp().connect_timeout(SHORT).connect(&address.to_string()).unwrap_err();
+    assert!(matches!(error, Error::Connect { .. }) && error.is_timeout(), "{error}");
+    drop(filler);
+}
+
+// Every address of a name is tried: `localhost` may be ::1 first, and the server is on 127.0.0.1 only.
+#[test]
+fn every_address_of_a_name_is_tried() {
+    let server = Loopback::smtp().unwrap();
+    let client = Connector::smtp().connect(&format!("localhost:{}", server.address().port())).unwrap();
+    assert!(client.stream().nodelay().unwrap());
+    client.quit().unwrap();
+    let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap();
+    let refused = Connector::smtp().connect(&free.to_string()).unwrap_err();
+    assert!(matches!(refused, Error::Connect { .. }) && refused.is_transient());
+    let unknown = Connector::smtp().connect("no-such-host.invalid:25").unwrap_err();
+    assert!(matches!(unknown, Error::Connect { .. }));
+    assert!(!Connector::smtp().connect("localhost:port").unwrap_err().is_transient());
+}
+
+// smtplib's source_address; addresses of the other family are passed over.
+#[test]
+fn the_source_address_is_the_callers() {
+    let (target, server) = serve(|stream| {
+        let peer = stream.peer_addr().unwrap();
+        answer(stream, &["220 hi\r\n", "250 x\r\n"]);
+        peer
+    });
+    let source = SocketAddr::from(([127, 0, 0, 2], 0));
+    let client = Connector::smtp().source_address(source).connect(&target).unwrap();
+    assert_eq!(server.join().unwrap().ip(), source.ip());
+    drop(client);
+    let other_family = Connector::smtp().source_address(SocketAddr::from((Ipv6Addr::LOCALHOST, 0)));
+    assert!(matches!(other_family.connect(&target), Err(Error::Connect { .. })));
+}
+
+/// What the client says in its hello to a server at `address`.
+fn hello_to(address: SocketAddr, connector: Connector) -> String {
+    let listener = TcpListener::bind(address).unwrap();
+    let target = listener.local_addr().unwrap().to_string();
+    let server = std::thread::spawn(move || {
+        let mut reader = BufReader::new(listener.accept().unwrap().0);
+        reader.get_mut().write_all(b"220 hi\r\n").unwrap();
+        let mut line = String::new();
+        reader.read_line(&mut line).unwrap();
+        reader.get_mut().write_all(b"250 x\r\n").unwrap();
+        line
+    });
+    drop(connector.connect(&target).unwrap());
+    server.join().unwrap()
+}
+
+// C-24: the host's name if it has a domain, else the address literal of this end, of either family.
+#[test]
+fn the_hello_names_this_host() {
+    let host = gethostname::gethostname().into_string().unwrap_or_default();
+    let literals = [
+        (SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), "[127.0.0.1]"),
+        (SocketAddr::from((Ipv6Addr::LOCALHOST, 0)), "[IPv6:::1]"),
+    ];
+    for (address, literal) in literals {
+        let name = if host.contains('.') && HelloName::parse(&host).is_ok() { &host } else { literal };
+        if TcpListener::bind(address).is_ok() {
+            assert_eq!(hello_to(address, Connector::smtp()), format!("EHLO {name}\r\n"));
+        }
+    }
+    let named = Connector::smtp().hello_name(HelloName::parse("me.example").unwrap());
+    assert_eq!(hello_to(literals[0].0, named), "EHLO me.example\r\n");
+}
+
+/// Counts the writes to a stream, and notes what was read and written.
+struct Counted {
+    stream: TcpStream,
+    writes: Arc<Mutex<Vec<usize>>>,
+}
+
+impl Read for Counted {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.stream.read(buffer)
+    }
+}
+
+impl Write for Counted {
+    fn write(&mut self, octets: &[u8]) -> io::Result<usize> {
+        self.writes.lock().unwrap().push(octets.len());
+        self.stream.write(octets)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.stream.flush()
+    }
+}
+
+impl Stream for Counted {
+    fn set_timeouts(&mut self, read: Option<Duration>, write: Option<Duration>) -> io::Result<()> {
+        self.stream.set_timeouts(read, write)
+    }
+}
+
+// One write a flight: hello, envelope, content, QUIT, at any number of recipients that fit the window.
+#[test]
+fn one_write_a_flight() {
+    let server = Loopback::smtp().unwrap();
+    let writes = Arc::new(Mutex::new(Vec::new()));
+    let stream = Counted { stream: TcpStream::connect(server.address()).unwrap(), writes: Arc::clone(&writes) };
+    let mut client = Client::start(stream, Security::Plaintext, smtp()).unwrap();
+    client.send(transaction(50), &b"hello\r\n"[..]).unwrap();
+    client.quit().unwrap();
+    assert_eq!(writes.lock().unwrap().len(), 4, "{writes:?}");
+}
+
+// Dropping says nothing; a message that is not complete is never ended.
+#[test]
+fn dropping_says_nothing() {
+    let (target, server) = serve(|stream| {
+        let mut reader = answer(stream, &["220 hi\r\n", "250 x\r\n"]);
+        let mut rest = String::new();
+        reader.read_to_string(&mut rest).unwrap();
+        rest
+    });
+    drop(Connector::smtp().connect(&target).unwrap());
+    assert_eq!(server.join().unwrap(), "");
+}
+
+// a message that cannot be read to its end is never ended on the wire, and nobody gets it.
+#[test]
+fn an_unreadable_message_is_not_sent() {
+    struct Broken(usize);
+    impl Read for Broken {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            if self.0 == 0 {
+                return Err(io::Error::other("the disk is gone"));
+            }
+            let length = buffer.len().min(self.0);
+            buffer[..length].fill(b'x');
+            self.0 -= length;
+            Ok(length)
+        }
+    }
+    let server = Loopback::smtp().unwrap();
+    let mut client = Connector::smtp().connect(&server.address().to_string()).unwrap();
+    let error = client.send(transaction(1), BufReader::new(Broken(1 << 20))).unwrap_err();
+    assert!(matches!(&error, Error::Message { report: Some(report), .. }
+        if report.recipients().all(|(_, outcome)| *outcome == Outcome::NotSent)));
+    assert!(matches!(client.send(transaction(1), &b""[..]), Err(Error::Failure(_))));
+    drop(client);
+    assert!(server.stored().is_empty());
+}
+
+// C-12: an idle connection that the server has left is noticed before a message is risked on it.
+#[test]
+fn an_idle_farewell_is_noticed() {
+    let (target, server) = serve(|stream| {
+        let mut reader = answer(stream, &["220 hi\r\n", "250 x\r\n"]);
+        reader.get_mut().write_all(b"421 4.4.2 idle for too long\r\n").unwrap();
+        reader
+    });
+    let mut client = Connector::smtp().connect(&target).unwrap();
+    let reader = server.join().unwrap();
+    // Until the farewell has come in, which on the loopback interface is at once, but not for certain.
+    while client.stream().peek(&mut [0]).is_err() {}
+    assert!(client.send(transaction(1), &b"hello"[..]).is_err());
+    assert!(matches!(client.connection().close_reason(), Some(smtp_proto::CloseReason::ServerShutdown(_))));
+    drop(client);
+    let mut said = String::new();
+    BufReader::new(reader).read_to_string(&mut said).unwrap();
+    assert_eq!(said, "");
+}
+
+// smtplib's set_debuglevel: everything that goes over the wire, the content only by its size.
+#[test]
+fn a_transcript() {
+    let server = Loopback::smtp().unwrap();
+    let lines = Arc::new(Mutex::new(Vec::new()));
+    let noted = Arc::clone(&lines);
+    let connector = Connector::smtp().transcript(move |line| noted.lock().unwrap().push(line.to_string()));
+    let mut client = connector.connect(&server.address().to_string()).unwrap();
+    client.send(transaction(1), &b"canary\r\n"[..]).unwrap();
+    client.quit().unwrap();
+    let lines = lines.lock().unwrap();
+    for line in
+        ["S: 220 loopback.example ready", "C: RCPT TO:<r0@x.example>", "C: <11 octets of content>", "S: 221 2.0.0 bye"]
+    {
+        assert!(lines.iter().any(|noted| noted == line), "{line} is not in {lines:?}");
+    }
+    assert!(!lines.iter().any(|line| line.contains("canary")));
+}
