@@ -1,0 +1,52 @@
+#!/usr/bin/env bash
+# Tests the client against real servers: starts Postfix, Exim and Dovecot on loopback ports, in a temporary
+# directory, and runs the program "live" of smtp-conformance on them. Whatever happens, all that was started
+# is stopped and the directory removed.
+#
+#   tests/live.sh [ARGUMENT...]     the arguments go to the program; without any, it tests everything
+#   LIVE_KEEP=1 tests/live.sh       keeps the directory, with the logs and the mail
+#
+# Needs root and a Debian (or a derivative), best in a container: what is missing is installed with apt.
+
+# shellcheck source-path=SCRIPTDIR
+. "$(dirname "${BASH_SOURCE[0]}")/live/lib.sh"
+need_root
+cd "$live/../.."
+
+work=$(mktemp -d "${TMPDIR:-/tmp}/smtp-live.XXXXXX")
+work=$(cd "$work" && pwd -P)
+finish() {
+  local status=$?
+  trap '' INT TERM # the first signal does it all, and a second one must not leave it half done
+  "$live/stop.sh" "$work" || status=1
+  if [ "${LIVE_KEEP:-}" = 1 ]; then
+    echo "live: kept $work" >&2
+  else
+    rm -rf "$work"
+    [ $status -eq 0 ] || echo "live: failed; with LIVE_KEEP=1 the servers' logs stay" >&2
+  fi
+  exit $status
+}
+trap finish EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
+chmod 755 "$work" # the servers run under users of their own
+
+"$live/install.sh" "$work"
+postfix=$(free_ports 10)
+"$live/postfix.sh" "$work" "$postfix" >>"$work/ready"
+exim=$(free_ports 9)
+"$live/exim.sh" "$work" "$exim" >>"$work/ready"
+dovecot=$(free_ports 4)
+"$live/dovecot.sh" "$work" "$dovecot" "$postfix" >>"$work/ready"
+
+# In the background and in a session of its own, like the servers: a signal then interrupts the wait at
+# once, and stop.sh ends the program too, with all that cargo had started.
+mkdir "$work/client"
+setsid cargo run --quiet --release -p smtp-conformance --bin live -- \
+  --postfix "$postfix" --postfix-plain $((postfix + 3)) --postfix-mail "$work/postfix/mail" \
+  --exim "$exim" --exim-plain $((exim + 4)) --exim-mail "$work/exim/mail" \
+  --dovecot "$dovecot" --dovecot-socket "$work/dovecot/lmtp.sock" --dovecot-mail "$work/dovecot/mail" \
+  --certs "$work/certs" "$@" &
+echo $! >"$work/client/session"
+wait $!
