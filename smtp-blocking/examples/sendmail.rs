@@ -43,7 +43,7 @@ struct Arguments {
     /// Show what goes over the wire.
     #[arg(long, short)]
     verbose: bool,
-    /// The message; the standard input if this is - or missing.
+    /// The message, behind -- where it would be taken for another ADDRESS; the standard input if this is - or missing.
     #[arg(value_name = "FILE", default_value = "-")]
     file: String,
 }

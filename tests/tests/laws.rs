@@ -291,7 +291,7 @@ fn any_policy() -> impl Strategy<Value = Policy> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(500))]
 
-    // P-05, P-06, P-10, P-11: any policy, any window, any cut both ways, any order of polls, any number of transactions:
+    // P-05, P-06, P-10, P-11, R-05: any policy, any window, any cut both ways, any order of polls, any number of transactions:
     // the same octets and the same reports as in the plainest of runs, and those that the policy demands.
     #[test]
     fn cuts_and_polls_change_nothing(
@@ -324,7 +324,7 @@ proptest! {
         let (reports, _, messages) = run(Pipe { capacity, seed: Some(seed) }, 3);
         prop_assert_eq!(&reports, &plain.0);
         prop_assert_eq!(&messages, &plain.2);
-        // one send, at most one message to anybody.
+        // One send, at most one message to anybody.
         prop_assert!(messages.iter().filter(|(_, to)| *to > 0).count() <= count);
     }
 }

@@ -602,6 +602,17 @@ fn the_encoder_is_the_connections_own() {
     assert_eq!(lab.pours(content), expected);
 }
 
+// C-60: content is the caller's: headers of blind copies included, the core adds and takes nothing, least of all recipients.
+#[test]
+fn headers_are_the_callers_business() {
+    let content = b"To: a@x.example\r\nBcc: b@x.example\r\nResent-Bcc: c@x.example\r\n\r\nhello\r\n";
+    let mut lab = Lab::ready(smtp(), &["PIPELINING"]);
+    lab.connection.begin(transaction(1)).unwrap();
+    lab.says();
+    lab.hear("250 ok\r\n250 ok\r\n354 go\r\n");
+    assert_eq!(lab.pours(content), [&content[..], b".\r\n"].concat());
+}
+
 // A connection that starts within TLS says so, and is offered no other.
 #[test]
 fn a_stream_that_is_secure_from_the_start() {
