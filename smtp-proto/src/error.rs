@@ -5,7 +5,7 @@ use alloc::boxed::Box;
 
 use crate::capability::Extension;
 use crate::event::{CloseReason, Phase};
-use crate::outcome::Outcome;
+use crate::outcome::{Outcome, Stage};
 use crate::reply::{Reply, Severity};
 use crate::report::Report;
 
@@ -175,5 +175,35 @@ impl Failure {
     /// Whether a recipient may have got the message, so that sending it again may duplicate it.
     pub fn may_have_been_accepted(&self) -> bool {
         self.report().is_some_and(Report::may_have_been_accepted)
+    }
+}
+
+/// Here rather than beside [`Report`], which need not know of failures.
+impl Report {
+    /// The report as a success if at least one recipient was accepted, otherwise as the failure it amounts to: smtplib's
+    /// rule. `closed` is why the connection ended, if it has ([`Connection::close_reason`](crate::Connection::close_reason)).
+    ///
+    /// # Errors
+    ///
+    /// [`Failure`] with the report inside, when no recipient was accepted.
+    pub fn into_result(self, closed: Option<&CloseReason>) -> Result<Self, Failure> {
+        if self.recipients().any(|(_, outcome)| outcome.is_accepted()) {
+            return Ok(self);
+        }
+        if let Some(reply) = self.sender_refusal.clone() {
+            return Err(Failure::SenderRefused { reply, report: Box::new(self) });
+        }
+        let refused_later = self.recipients().find_map(|(_, outcome)| match outcome {
+            Outcome::Refused { stage: Stage::Data | Stage::Content, reply, .. } => Some(reply.clone()),
+            _ => None,
+        });
+        match (refused_later, closed) {
+            (Some(reply), _) => Err(Failure::DataRefused { reply, report: Box::new(self) }),
+            // Whoever was neither refused nor accepted lost the connection.
+            (None, Some(reason)) if self.refused().count() < self.recipients.len() => {
+                Err(Failure::closed(reason.clone(), Some(self)))
+            }
+            (None, _) => Err(Failure::RecipientsRefused(Box::new(self))),
+        }
     }
 }

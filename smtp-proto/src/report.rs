@@ -1,12 +1,9 @@
 //! What became of one message.
 
-use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use crate::address::ForwardPath;
-use crate::error::Failure;
-use crate::event::CloseReason;
-use crate::outcome::{Outcome, Stage};
+use crate::outcome::Outcome;
 use crate::reply::Reply;
 use crate::transaction::{Recipient, TransactionId};
 
@@ -54,32 +51,5 @@ impl Report {
     /// The server's reply to MAIL, if that was a refusal.
     pub fn sender_refusal(&self) -> Option<&Reply> {
         self.sender_refusal.as_ref()
-    }
-
-    /// The report as a success if at least one recipient was accepted, otherwise as the failure it amounts to: smtplib's
-    /// rule. `closed` is why the connection ended, if it has ([`Connection::close_reason`](crate::Connection::close_reason)).
-    ///
-    /// # Errors
-    ///
-    /// [`Failure`] with the report inside, when no recipient was accepted.
-    pub fn into_result(self, closed: Option<&CloseReason>) -> Result<Self, Failure> {
-        if self.recipients().any(|(_, outcome)| outcome.is_accepted()) {
-            return Ok(self);
-        }
-        if let Some(reply) = self.sender_refusal.clone() {
-            return Err(Failure::SenderRefused { reply, report: Box::new(self) });
-        }
-        let refused_later = self.recipients().find_map(|(_, outcome)| match outcome {
-            Outcome::Refused { stage: Stage::Data | Stage::Content, reply, .. } => Some(reply.clone()),
-            _ => None,
-        });
-        match (refused_later, closed) {
-            (Some(reply), _) => Err(Failure::DataRefused { reply, report: Box::new(self) }),
-            // Whoever was neither refused nor accepted lost the connection.
-            (None, Some(reason)) if self.refused().count() < self.recipients.len() => {
-                Err(Failure::closed(reason.clone(), Some(self)))
-            }
-            (None, _) => Err(Failure::RecipientsRefused(Box::new(self))),
-        }
     }
 }
