@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use smtp_proto::{
     Capabilities, CloseReason, CommandLine, Config, Connection, Event, Recipient, Reply, Report, Security, State, Time,
-    Transaction,
+    Transaction, TransactionId, UsageError,
 };
 
 use crate::error::Error;
@@ -123,8 +123,8 @@ impl<S: Stream> Client<S> {
     /// [`Error`] when nobody was accepted. The report is in it, if the server was asked at all.
     pub fn send(&mut self, transaction: Transaction, message: impl BufRead) -> Result<Report, Error> {
         self.prepare();
-        self.connection.begin(transaction)?;
-        self.complete(message)
+        let id = self.connection.begin(transaction)?;
+        self.complete(id, message)
     }
 
     /// Says MAIL by hand. Go on with [`rcpt`](Self::rcpt) and [`data`](Self::data).
@@ -157,15 +157,16 @@ impl<S: Stream> Client<S> {
     pub fn data(&mut self, message: impl BufRead) -> Result<Report, Error> {
         self.prepare();
         self.connection.data()?;
-        self.complete(message)
+        let id = self.connection.transaction().ok_or(UsageError::NoTransaction)?;
+        self.complete(id, message)
     }
 
-    /// Drives the open transaction to its report.
-    fn complete(&mut self, mut message: impl BufRead) -> Result<Report, Error> {
+    /// Drives a transaction to its report.
+    fn complete(&mut self, id: TransactionId, mut message: impl BufRead) -> Result<Report, Error> {
         loop {
             match self.next_event()? {
                 Event::BodyRequested { .. } => self.pour(&mut message)?,
-                Event::Completed(report) => {
+                Event::Completed(report) if report.id() == id => {
                     let result = report.into_result(self.connection.close_reason());
                     return result.map_err(|failure| Error::from_failure(failure, self.broken.take()));
                 }

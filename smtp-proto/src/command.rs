@@ -214,7 +214,9 @@ impl CommandLine {
     ///
     /// [`CommandError`] as for [`new`](Self::new).
     pub fn vrfy(address: &str) -> Result<Self, CommandError> {
-        Self::with_argument("VRFY", address)
+        // RFC 6531 section 3.7.4.2.
+        let parameter = if address.is_ascii() { "" } else { " SMTPUTF8" };
+        Self::new(&["VRFY ", address, parameter].concat())
     }
 
     /// EXPN: who is on this list? One member a line of the reply.
@@ -223,7 +225,8 @@ impl CommandLine {
     ///
     /// [`CommandError`] as for [`new`](Self::new).
     pub fn expn(list: &str) -> Result<Self, CommandError> {
-        Self::with_argument("EXPN", list)
+        let parameter = if list.is_ascii() { "" } else { " SMTPUTF8" };
+        Self::new(&["EXPN ", list, parameter].concat())
     }
 
     /// HELP, on a topic or, if that is empty, in general.
@@ -232,11 +235,7 @@ impl CommandLine {
     ///
     /// [`CommandError`] as for [`new`](Self::new).
     pub fn help(topic: &str) -> Result<Self, CommandError> {
-        Self::with_argument("HELP", topic)
-    }
-
-    fn with_argument(verb: &str, argument: &str) -> Result<Self, CommandError> {
-        if argument.is_empty() { Self::new(verb) } else { Self::new(&[verb, argument].join(" ")) }
+        if topic.is_empty() { Self::new("HELP") } else { Self::new(&["HELP ", topic].concat()) }
     }
 
     /// The line without its CRLF.

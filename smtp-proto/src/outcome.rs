@@ -41,8 +41,9 @@ pub enum Outcome {
         stage: Stage,
         /// What it said.
         reply: Reply,
-        /// Whether the same may succeed later: 4yz, and 552 to RCPT once another recipient was accepted, which then means
-        /// too many recipients (RFC 5321 section 4.5.3.1.10).
+        /// Whether the same may succeed later: anything but 5yz, and 552 to RCPT once another recipient was accepted, which
+        /// then means too many recipients (RFC 5321 section 4.5.3.1.10). A 2yz or 3yz where none is due refuses too: the
+        /// server is out of step, which is no verdict on the message.
         transient: bool,
     },
     /// The message did not go out in full, so the server has to discard it (RFC 5321 section 4.1.1.10). Safe to send again.
@@ -53,7 +54,7 @@ pub enum Outcome {
 
 impl Outcome {
     pub(crate) fn refused(stage: Stage, reply: Reply) -> Self {
-        let transient = reply.code().severity() == Severity::Transient;
+        let transient = reply.code().severity() != Severity::Permanent;
         Self::Refused { stage, reply, transient }
     }
 

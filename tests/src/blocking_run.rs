@@ -64,7 +64,7 @@ impl Stream for ScriptedStream<'_> {
 }
 
 /// What the client sent and what the application was told, by act.
-pub fn run(script: &Script, input: Pieces, output: Pieces) -> (Vec<u8>, Vec<Vec<String>>) {
+pub fn run(script: &Script, input: Pieces, output: Pieces) -> (Vec<u8>, Vec<Vec<String>>, Option<String>) {
     let peer = Rc::new(RefCell::new(Peer::new(script, input)));
     let stream = ScriptedStream { peer: Rc::clone(&peer), output };
     let mut told = Vec::new();
@@ -79,17 +79,18 @@ pub fn run(script: &Script, input: Pieces, output: Pieces) -> (Vec<u8>, Vec<Vec<
         }
     };
     if let Some(client) = client {
-        act(script, client, &mut told);
+        act(script, client, &peer, &mut told);
     }
-    let sent = peer.borrow().received.clone();
-    (sent, told)
+    let peer = peer.borrow();
+    (peer.received.clone(), told, peer.early.clone())
 }
 
-fn act(script: &Script, client: Client<ScriptedStream<'_>>, told: &mut Vec<Vec<String>>) {
+fn act<'a>(script: &Script, client: Client<ScriptedStream<'a>>, peer: &RefCell<Peer<'a>>, told: &mut Vec<Vec<String>>) {
     let mut client = Some(client);
     let mut closed = false;
     for act in script.acts.iter().skip(1) {
         let mut lines = Vec::new();
+        peer.borrow_mut().acts += 1;
         let Some(session) = &mut client else { return };
         let result = match &act.verb {
             Verb::Send(transaction, message) => {

@@ -49,8 +49,10 @@ pub struct Run {
     pub begun: usize,
     /// Every report, with how many of the server's octets had come and how many of the client's had gone by then.
     pub reports: Vec<(Report, usize, usize)>,
-    /// Where in the client's octets each message ended.
+    /// By transaction, where in the client's octets its message ended; `usize::MAX` if it did not.
     pub terminators: Vec<usize>,
+    /// What the client said too early.
+    pub early: Option<String>,
     /// Whether and why the connection ended.
     pub closed: Option<CloseReason>,
     /// Whether all the server had to say was heard.
@@ -130,6 +132,7 @@ impl Runner<'_> {
             begun: self.begun,
             reports: self.reports,
             terminators: self.terminators,
+            early: self.peer.early,
             closed: self.connection.close_reason().cloned(),
             heard: self.peer.sent,
         }
@@ -145,6 +148,7 @@ impl Runner<'_> {
 
     fn begin_act(&mut self) {
         self.acts += 1;
+        self.peer.acts = self.acts;
         self.acting = true;
         self.poured = 0;
         self.told.push(Vec::new());
@@ -258,7 +262,8 @@ impl Runner<'_> {
         match poured {
             Ok(0) if rest.is_empty() => {
                 let pending = self.connection.poll_transmit().map_or(0, |out| out.len());
-                self.terminators.push(self.peer.received.len() + pending);
+                self.terminators.resize(self.begun, usize::MAX);
+                self.terminators[self.begun - 1] = self.peer.received.len() + pending;
                 true
             }
             Ok(taken) => {

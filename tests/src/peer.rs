@@ -60,13 +60,17 @@ pub struct Peer<'a> {
     pub received: Vec<u8>,
     /// How many of its own octets it has sent.
     pub sent: usize,
+    /// Acts of the application that have begun.
+    pub acts: usize,
+    /// The client said something before the server lines above it had come.
+    pub early: Option<String>,
     cut: Option<usize>,
 }
 
 impl<'a> Peer<'a> {
     /// A server that sends its octets in `pieces`.
     pub fn new(script: &'a Script, pieces: Pieces) -> Self {
-        Self { script, pieces, received: Vec::new(), sent: 0, cut: None }
+        Self { script, pieces, received: Vec::new(), sent: 0, acts: 1, early: None, cut: None }
     }
 
     /// Has the stream end behind so many of the server's octets, whatever the transcript says.
@@ -79,6 +83,10 @@ impl<'a> Peer<'a> {
     /// The client's octets.
     pub fn receive(&mut self, octets: &[u8]) {
         self.received.extend_from_slice(octets);
+        let turn = self.script.turns.iter().find(|turn| self.sent < turn.octets.end);
+        if let Some(early) = turn.and_then(|turn| self.received.get(turn.after..)).filter(|early| !early.is_empty()) {
+            self.early.get_or_insert_with(|| String::from_utf8_lossy(early).into_owned());
+        }
     }
 
     /// What comes next. To be followed by [`send`](Self::send) with what was taken.
@@ -86,8 +94,12 @@ impl<'a> Peer<'a> {
         let turn = self.script.turns.iter().find(|turn| self.sent < turn.octets.end);
         let end = match turn {
             _ if self.cut.is_some_and(|cut| self.sent >= cut) => return Due::Eof,
-            Some(turn) if turn.after <= self.received.len() => turn.octets.end,
-            None if self.script.eof && self.received.len() >= self.script.client.len() => return Due::Eof,
+            Some(turn) if turn.after <= self.received.len() && turn.acts <= self.acts => turn.octets.end,
+            None if self.script.eof.is_some_and(|acts| acts <= self.acts)
+                && self.received.len() >= self.script.client.len() =>
+            {
+                return Due::Eof;
+            }
             _ => return Due::Nothing,
         };
         let octets = &self.script.server[self.sent..end.min(self.cut.unwrap_or(end))];

@@ -13,8 +13,9 @@
 //! | `> text` | a line of the message of the `!` line above, escapes and final `\` as for `S:` |
 //! | `= text` | the application is told something that begins with this |
 //!
-//! The server says its lines as soon as all client lines above them have come, and the application acts when what it did
-//! before is answered. How lines fall into packets is not part of a transcript: every cut has to give the same.
+//! The server says its lines as soon as all client lines above them have come and all acts above them have begun, and the
+//! application acts when what it did before is answered. The client may not say a line before all server lines above it
+//! have come. How lines fall into packets is not part of a transcript: every cut has to give the same.
 
 use std::ops::Range;
 use std::path::Path;
@@ -39,8 +40,8 @@ pub struct Script {
     pub client: Vec<u8>,
     /// Which octets of `server` are due once the client has sent so many octets; in order.
     pub turns: Vec<Turn>,
-    /// Whether the server closes the stream at its end.
-    pub eof: bool,
+    /// The server closes the stream at its end, once so many acts have begun.
+    pub eof: Option<usize>,
     /// What the application does; the first act is to start the session.
     pub acts: Vec<Act>,
 }
@@ -50,6 +51,8 @@ pub struct Script {
 pub struct Turn {
     /// Octets that the client has to have sent.
     pub after: usize,
+    /// Acts that have to have begun, the start of the session included.
+    pub acts: usize,
     /// The stretch.
     pub octets: Range<usize>,
 }
@@ -138,7 +141,7 @@ impl Script {
             server: Vec::new(),
             client: Vec::new(),
             turns: Vec::new(),
-            eof: false,
+            eof: None,
             acts: vec![Act { verb: Verb::Start, expected: Vec::new() }],
         };
         // The message's lines follow their verb, so a verb is read when the next line of another kind comes.
@@ -161,7 +164,7 @@ impl Script {
                 "" => {}
                 "#" => script.ids.extend(ids_in(rest)),
                 "@" => script.configure(rest).map_err(at)?,
-                "S" if rest == "<eof>" => script.eof = true,
+                "S" if rest == "<eof>" => script.eof = Some(script.acts.len()),
                 "S" => script.server_says(&unescaped(rest)),
                 "C" => script.client.extend(unescaped(rest)),
                 "!" => pending = Some((rest.to_owned(), Vec::new())),
@@ -195,10 +198,10 @@ impl Script {
     fn server_says(&mut self, octets: &[u8]) {
         let start = self.server.len();
         self.server.extend_from_slice(octets);
-        let (after, end) = (self.client.len(), self.server.len());
+        let (after, acts, end) = (self.client.len(), self.acts.len(), self.server.len());
         match self.turns.last_mut() {
-            Some(turn) if turn.after == after => turn.octets.end = end,
-            _ => self.turns.push(Turn { after, octets: start..end }),
+            Some(turn) if (turn.after, turn.acts) == (after, acts) => turn.octets.end = end,
+            _ => self.turns.push(Turn { after, acts, octets: start..end }),
         }
     }
 }

@@ -36,7 +36,10 @@ fn cuts(script: &Script) -> impl Iterator<Item = Pieces> {
     [Pieces::Whole, Pieces::Lines, Pieces::Octets].into_iter().chain((1..script.server.len()).map(Pieces::SplitAt))
 }
 
-fn check(script: &Script, sent: &[u8], told: &[Vec<String>], how: &str) -> Result<(), Failed> {
+fn check(script: &Script, sent: &[u8], told: &[Vec<String>], early: Option<&String>, how: &str) -> Result<(), Failed> {
+    if let Some(early) = early {
+        return Err(format!("{how}: said too early: {early:?}").into());
+    }
     compare_octets(script, sent).and_then(|()| compare(script, told)).map_err(|error| format!("{how}: {error}").into())
 }
 
@@ -45,7 +48,7 @@ fn core_in_every_cut(script: &Script) -> Result<(), Failed> {
         for output in [Pieces::Whole, Pieces::Octets] {
             let plan = Plan { input: input.clone(), content: output.clone(), output, ..Plan::default() };
             let run = core_run::run(script, plan.clone());
-            check(script, &run.sent, &run.told, &format!("{plan:?}"))?;
+            check(script, &run.sent, &run.told, run.early.as_ref(), &format!("{plan:?}"))?;
         }
     }
     Ok(())
@@ -54,8 +57,8 @@ fn core_in_every_cut(script: &Script) -> Result<(), Failed> {
 fn blocking_in_every_cut(script: &Script) -> Result<(), Failed> {
     for input in cuts(script) {
         for output in [Pieces::Whole, Pieces::Octets] {
-            let (sent, told) = blocking_run::run(script, input.clone(), output.clone());
-            check(script, &sent, &told, &format!("{input:?} {output:?}"))?;
+            let (sent, told, early) = blocking_run::run(script, input.clone(), output.clone());
+            check(script, &sent, &told, early.as_ref(), &format!("{input:?} {output:?}"))?;
         }
     }
     Ok(())
@@ -73,7 +76,7 @@ fn core_in_random_order(script: &Script) -> Result<(), Failed> {
             ..Plan::default()
         };
         let run = core_run::run(script, plan);
-        check(script, &run.sent, &run.told, &format!("seed {seed}"))?;
+        check(script, &run.sent, &run.told, run.early.as_ref(), &format!("seed {seed}"))?;
     }
     Ok(())
 }
@@ -103,6 +106,9 @@ fn core_cut_at_every_octet_sent(script: &Script) -> Result<(), Failed> {
 fn truthful(script: &Script, whole: &Run, run: &Run, reached: impl Fn(usize, usize) -> bool) -> Result<(), String> {
     if !script.client.starts_with(&run.sent) {
         return Err("the client sent something else".into());
+    }
+    if let Some(early) = &run.early {
+        return Err(format!("said too early: {early:?}"));
     }
     if run.closed.is_none() {
         return Err("the connection did not notice".into());

@@ -262,8 +262,13 @@ pub(super) fn prepare(mut transaction: Transaction, offered: &Capabilities) -> R
         }
         transaction.smtputf8 = true;
     }
-    if transaction.smtputf8 && !offered.supports(Extension::SmtpUtf8) {
-        return Err(UsageError::Missing(Extension::SmtpUtf8));
+    if transaction.smtputf8 {
+        // The one needs the other (RFC 6531 section 3.1).
+        for needed in [Extension::SmtpUtf8, Extension::EightBitMime] {
+            if !offered.supports(needed) {
+                return Err(UsageError::Missing(needed));
+            }
+        }
     }
     match (transaction.body_type, offered.supports(Extension::EightBitMime)) {
         (Some(BodyType::EightBitMime), false) => return Err(UsageError::Missing(Extension::EightBitMime)),

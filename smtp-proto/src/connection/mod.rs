@@ -499,6 +499,11 @@ impl Connection {
         self.greeted && self.may_begin().is_ok()
     }
 
+    /// The transaction whose content is not complete yet, if there is one.
+    pub fn transaction(&self) -> Option<TransactionId> {
+        self.current.as_ref().map(Envelope::id)
+    }
+
     /// Why the connection is over, if it is.
     pub fn close_reason(&self) -> Option<&CloseReason> {
         match &self.session {

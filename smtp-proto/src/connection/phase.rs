@@ -5,14 +5,14 @@
 //! | greeting | say hello | QUIT | QUIT |
 //! | EHLO, LHLO | ready | QUIT | 5yz in SMTP: HELO; else QUIT |
 //! | HELO | ready | QUIT | QUIT |
-//! | STARTTLS | 220: handshake; else back to ready | close | back to ready |
+//! | STARTTLS | 220: handshake; else back to ready | hand over, close | back to ready |
 //! | MAIL | go on | fail, close | fail |
 //! | RCPT | recipient accepted | recipient refused, close | recipient refused |
 //! | DATA | fail | 354: content, or a lone dot if there is nobody; else fail, close | fail |
 //! | lone dot | over | close | over |
 //! | end of content | accepted | in doubt, close | refused |
 //! | RSET | over | close | close |
-//! | other | hand over | hand over | hand over |
+//! | hello by hand, other | hand over | hand over, close | hand over |
 //! | QUIT | closed | closed | closed |
 //!
 //! "Fail" reads the replies still due, then says RSET; the transaction is over when that is answered. Where a 3yz is not
@@ -66,13 +66,13 @@ impl Connection {
             Expect::Rcpt(_) => reply.to_owned_up_to(self.config.reply_limits.recipient_text),
             _ => reply.to_owned(),
         };
-        let shutdown = (reply.code().get() == SHUTTING_DOWN).then(|| reply.clone());
+        let end = self.end_after(expect, &reply);
         match expect {
             Expect::Greeting => self.on_greeting(reply),
             Expect::Ehlo | Expect::Helo => self.on_hello(expect, reply),
             Expect::StartTls => self.on_starttls(reply, more),
             Expect::Mail | Expect::Rcpt(_) | Expect::Data => self.on_envelope(expect, reply),
-            Expect::LoneDot => self.on_lone_dot(reply),
+            Expect::LoneDot => self.on_lone_dot(),
             Expect::Final => self.on_final(reply),
             Expect::Cleanup => self.on_cleanup(reply),
             Expect::Reset => self.on_reset(reply),
@@ -82,12 +82,20 @@ impl Connection {
             }
             Expect::Quit => self.finish_quitting(),
         }
-        if let Some(reply) = shutdown {
-            if !matches!(self.session, Session::Quitting(_) | Session::Closed(_)) {
-                self.close(CloseReason::ServerShutdown(reply));
-            }
+        match end {
+            Some(reason) if !matches!(self.session, Session::Quitting(_)) => self.close(reason),
+            _ => self.pump(),
         }
-        self.pump();
+    }
+
+    /// Why the connection ends with this reply, whatever else it does: the server said so, or said 3yz where none is due.
+    fn end_after(&self, expect: Expect, reply: &Reply) -> Option<CloseReason> {
+        match (expect, reply.code().get()) {
+            (_, SHUTTING_DOWN) => Some(CloseReason::ServerShutdown(reply.clone())),
+            (Expect::Data, 354) => None,
+            (_, 300..=399) => Some(CloseReason::Unsolicited(reply.clone())),
+            _ => None,
+        }
     }
 
     /// A reply has come and no command has left in full that it could answer.
@@ -196,7 +204,6 @@ impl Connection {
                 self.session = Session::Upgrading;
                 self.events.push_back(Event::UpgradeTls);
             }
-            300..=399 => self.close(CloseReason::Refused { phase: Phase::StartTls, reply }),
             _ => {
                 self.session = Session::Ready;
                 self.events.push_back(Event::Reply(reply));
@@ -267,21 +274,17 @@ impl Connection {
             self.session = Session::Ready;
             self.events.push_back(Event::Reply(reply.clone()));
         }
-        let out_of_place = match (expect, reply.code().get()) {
-            (Expect::Data, 354) => false,
-            (_, code) => code / 100 == 3,
-        };
         match expect {
             Expect::Mail => {
-                envelope.on_mail(reply.clone());
-                if by_hand && envelope.next() == Next::Fail && !out_of_place {
+                envelope.on_mail(reply);
+                if by_hand && envelope.next() == Next::Fail {
                     self.fail();
                 }
             }
             Expect::Rcpt(index) => {
                 envelope.on_rcpt(index, reply.clone());
                 if !by_hand {
-                    self.events.push_back(Event::Recipient { id: envelope.id(), index, reply: reply.clone() });
+                    self.events.push_back(Event::Recipient { id: envelope.id(), index, reply });
                 }
             }
             _ => match envelope.on_data(&reply) {
@@ -295,19 +298,15 @@ impl Connection {
                 // LMTP owes one reply for each accepted recipient, so for a lone dot it would owe none: whatever came
                 // could not be told from the reply to the next command (RFC 2033 section 4.2).
                 GoAhead::Nobody if self.config.protocol == Protocol::Lmtp => {
-                    return self.close(CloseReason::Unsolicited(reply));
+                    self.close(CloseReason::Unsolicited(reply));
                 }
                 GoAhead::Nobody => {
                     self.session = Session::Busy;
                     self.outbox.content(|buffer| buffer.extend_from_slice(b".\r\n"));
                     self.expected.push(Expect::LoneDot, 0, self.outbox.end());
                 }
-                GoAhead::Refused if !out_of_place => self.fail(),
-                GoAhead::Refused => {}
+                GoAhead::Refused => self.fail(),
             },
-        }
-        if out_of_place {
-            self.close(CloseReason::Unsolicited(reply));
         }
     }
 
@@ -324,8 +323,8 @@ impl Connection {
 
     fn on_reset(&mut self, reply: Reply) {
         self.session = Session::Ready;
-        self.events.push_back(Event::Reply(reply.clone()));
         self.complete_current();
+        self.events.push_back(Event::Reply(reply.clone()));
         self.close_unless_reset(reply);
     }
 
@@ -337,10 +336,7 @@ impl Connection {
     }
 
     /// The end of a message to nobody. Whatever the server says of it, nobody got it (RFC 2920 section 3.1).
-    fn on_lone_dot(&mut self, reply: Reply) {
-        if reply.code().severity() == Severity::Intermediate {
-            return self.close(CloseReason::Unsolicited(reply));
-        }
+    fn on_lone_dot(&mut self) {
         self.complete_current();
         self.session = Session::Ready;
     }
@@ -358,7 +354,8 @@ impl Connection {
 
     fn on_final(&mut self, reply: Reply) {
         if reply.code().severity() == Severity::Intermediate {
-            return self.close(CloseReason::Unsolicited(reply));
+            // Neither yes nor no; closing leaves it in doubt.
+            return;
         }
         let lmtp = self.config.protocol == Protocol::Lmtp;
         let Some(envelope) = self.awaiting.front_mut() else { return };
