@@ -157,6 +157,21 @@ impl<S: Stream> Client<S> {
     pub fn data(&mut self, message: impl BufRead) -> Result<Report, Error> {
         self.prepare();
         self.connection.data()?;
+        self.complete_by_hand(message)
+    }
+
+    /// Sends the message of a transaction by hand by BDAT.
+    ///
+    /// # Errors
+    ///
+    /// [`Error`] as for [`send`](Self::send).
+    pub fn bdat(&mut self, message: impl BufRead) -> Result<Report, Error> {
+        self.prepare();
+        self.connection.bdat()?;
+        self.complete_by_hand(message)
+    }
+
+    fn complete_by_hand(&mut self, message: impl BufRead) -> Result<Report, Error> {
         let id = self.connection.transaction().ok_or(UsageError::NoTransaction)?;
         self.complete(id, message)
     }
@@ -190,6 +205,7 @@ impl<S: Stream> Client<S> {
             let written = if chunk.is_empty() { body.finish().map(|()| None) } else { body.write(chunk).map(Some) };
             match written {
                 Ok(None) => return Ok(()),
+                Ok(Some(0)) if self.connection.poll_transmit().is_none() => self.receive(),
                 Ok(Some(0)) => {
                     self.transmit();
                     self.glance();

@@ -13,6 +13,10 @@ pub enum Extension {
     EightBitMime,
     /// AUTH, RFC 4954.
     Auth,
+    /// BINARYMIME, RFC 3030.
+    BinaryMime,
+    /// CHUNKING, RFC 3030.
+    Chunking,
     /// ENHANCEDSTATUSCODES, RFC 2034.
     EnhancedStatusCodes,
     /// PIPELINING, RFC 2920.
@@ -31,6 +35,8 @@ impl Extension {
         match self {
             Self::EightBitMime => "8BITMIME",
             Self::Auth => "AUTH",
+            Self::BinaryMime => "BINARYMIME",
+            Self::Chunking => "CHUNKING",
             Self::EnhancedStatusCodes => "ENHANCEDSTATUSCODES",
             Self::Pipelining => "PIPELINING",
             Self::Size => "SIZE",

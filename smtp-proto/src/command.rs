@@ -101,8 +101,10 @@ fn mail(put: &mut impl FnMut(&[u8]), transaction: &Transaction) {
         // Writing to a sink that takes everything cannot fail.
         let _ = write!(Sink(&mut *put), " SIZE={size}");
     }
-    if transaction.body_type == Some(BodyType::EightBitMime) {
-        put(b" BODY=8BITMIME");
+    match transaction.body_type {
+        Some(BodyType::EightBitMime) => put(b" BODY=8BITMIME"),
+        Some(BodyType::BinaryMime) => put(b" BODY=BINARYMIME"),
+        Some(BodyType::SevenBit) | None => {}
     }
     if transaction.smtputf8 {
         put(b" SMTPUTF8");

@@ -26,6 +26,18 @@ pub enum Security {
     Tls,
 }
 
+/// By which command content is sent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Chunking {
+    /// By DATA, except where a transaction needs BDAT ([`BodyType::BinaryMime`](crate::BodyType::BinaryMime)).
+    #[default]
+    Needed,
+    /// By BDAT wherever it is offered (RFC 3030). The content leaves octet by octet as it is given: line ends have to be CRLF
+    /// already, since nothing is normalized.
+    Prefer,
+}
+
 /// How a connection behaves. Start from [`smtp`](Self::smtp) or [`lmtp`](Self::lmtp) and change fields.
 ///
 /// ```
@@ -62,11 +74,14 @@ pub struct Config {
     /// again as soon as the content of the transaction before is complete. It saves round trips; the price is that a
     /// connection that breaks leaves up to so many messages in doubt.
     pub transaction_window: usize,
-    /// Octets of encoded content held at a time. Default 32 KiB; less than 1 KiB counts as that.
+    /// By which command content is sent.
+    pub chunking: Chunking,
+    /// Octets of encoded content held at a time, and with BDAT half as much again. Default 32 KiB; less than 1 KiB counts as
+    /// that. With BDAT a chunk is half of it.
     pub body_buffer: usize,
-    /// What to do with bare CR and LF in content.
+    /// What to do with bare CR and LF in content sent by DATA.
     pub line_endings: LineEndings,
-    /// What to do with over-long lines in content.
+    /// What to do with over-long lines in content sent by DATA.
     pub long_lines: LongLines,
 }
 
@@ -83,6 +98,7 @@ impl Config {
             pipelining: true,
             pipeline_window: 4096,
             transaction_window: 1,
+            chunking: Chunking::default(),
             body_buffer: 32 * 1024,
             line_endings: LineEndings::default(),
             long_lines: LongLines::default(),

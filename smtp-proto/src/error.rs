@@ -52,6 +52,9 @@ pub enum UsageError {
         /// Octets allowed, CRLF included.
         limit: usize,
     },
+    /// Binary content cannot be sent by DATA (RFC 3030 section 3).
+    #[error("binary content needs BDAT")]
+    NeedsBdat,
     /// LMTP has no HELO (RFC 2033 section 4.1).
     #[error("LMTP has no HELO")]
     NoHelo,

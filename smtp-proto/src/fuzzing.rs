@@ -9,8 +9,9 @@ use core::time::Duration;
 use bytes::{BufMut, BytesMut};
 
 use crate::{
-    BodyError, Capabilities, Config, Connection, DotStuffer, Event, ForwardPath, HelloName, LineEndings, LongLines,
-    Protocol, ReplyDecoder, ReplyError, ReplyLimits, ReversePath, Security, State, Time, Transaction, parse_reply,
+    BodyError, Capabilities, Chunking, Config, Connection, DotStuffer, Event, ForwardPath, HelloName, LineEndings,
+    LongLines, Protocol, ReplyDecoder, ReplyError, ReplyLimits, ReversePath, Security, State, Time, Transaction,
+    parse_reply,
 };
 
 /// The decoder, fed in two pieces, and the whole-buffer parser agree on every reply and on the error.
@@ -125,6 +126,8 @@ pub fn connection(data: &[u8]) {
     let Ok(name) = HelloName::parse("fuzz.example") else { return };
     let mut config = Config::smtp(name);
     config.protocol = if choice & 1 == 0 { Protocol::Smtp } else { Protocol::Lmtp };
+    // The server decides whether it is used.
+    config.chunking = Chunking::Prefer;
     config.automatic_hello = choice & 2 == 0;
     config.transaction_window = usize::from(choice >> 2 & 3);
     config.pipeline_window = usize::from(choice >> 4) * 16;

@@ -130,7 +130,7 @@ pub use address::{AddressError, ForwardPath, HelloName, ReversePath};
 pub use body::{BodyError, DotStuffer, LineEndings, LongLines};
 pub use capability::{Capabilities, Extension};
 pub use command::{Command, CommandError, CommandLine};
-pub use config::{Config, Protocol, Security, Timeouts};
+pub use config::{Chunking, Config, Protocol, Security, Timeouts};
 pub use connection::{Body, Connection, Piece, State, Transmit};
 pub use error::{Failure, UsageError};
 pub use event::{CloseReason, Event, Initiator, Phase};

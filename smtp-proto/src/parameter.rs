@@ -4,7 +4,7 @@ use alloc::boxed::Box;
 
 use crate::capability::Extension;
 
-/// How the content uses the eighth bit (RFC 6152).
+/// What octets the content may hold (RFC 6152, RFC 3030).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum BodyType {
@@ -12,6 +12,8 @@ pub enum BodyType {
     SevenBit,
     /// Any octets, in lines.
     EightBitMime,
+    /// Any octets at all (RFC 3030). Needs BDAT, and uses it.
+    BinaryMime,
 }
 
 /// Why something is not a parameter.

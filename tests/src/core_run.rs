@@ -172,6 +172,7 @@ impl Runner<'_> {
             Verb::Mail(transaction) => self.connection.mail(transaction.clone()).map(|_| self.begun += 1),
             Verb::Rcpt(recipient) => self.connection.rcpt(recipient.clone()),
             Verb::Data(_) => self.connection.data(),
+            Verb::Bdat(_) => self.connection.bdat(),
             Verb::Ehlo => self.connection.ehlo(),
             Verb::Helo => self.connection.helo(),
             Verb::Noop => self.connection.noop(),
@@ -211,7 +212,7 @@ impl Runner<'_> {
                 }
                 (Event::Ready, Verb::StartTls) => true,
                 (Event::Completed(report), verb) => {
-                    let told = matches!(verb, Verb::Send(..) | Verb::Data(_));
+                    let told = matches!(verb, Verb::Send(..) | Verb::Data(_) | Verb::Bdat(_));
                     if told {
                         let lines: Vec<_> = report_lines(&report).collect();
                         self.told.last_mut().expect("an act has begun").extend(lines);
@@ -241,7 +242,7 @@ impl Runner<'_> {
     fn pour(&mut self) -> bool {
         let script = self.script;
         let Some(Message { octets, unreadable }) = (match &script.acts[self.acts - 1].verb {
-            Verb::Send(_, message) | Verb::Data(message) => Some(message),
+            Verb::Send(_, message) | Verb::Data(message) | Verb::Bdat(message) => Some(message),
             _ => None,
         }) else {
             return false;

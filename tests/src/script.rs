@@ -21,8 +21,8 @@ use std::ops::Range;
 use std::path::Path;
 
 use smtp_proto::{
-    BodyType, CommandLine, Config, ForwardPath, HelloName, LineEndings, LongLines, OnRefusal, Parameter, Recipient,
-    ReversePath, Transaction,
+    BodyType, Chunking, CommandLine, Config, ForwardPath, HelloName, LineEndings, LongLines, OnRefusal, Parameter,
+    Recipient, ReversePath, Transaction,
 };
 
 /// A transcript, read and checked.
@@ -71,7 +71,7 @@ pub struct Act {
 pub enum Verb {
     /// Start the session.
     Start,
-    /// `! send <from> <to,to> [abort] [7bit] [8bit] [utf8] [size=N] [known] [unreadable] [KEY=VALUE]`
+    /// `! send <from> <to,to> [abort] [7bit] [8bit] [binary] [utf8] [size=N] [known] [unreadable] [KEY=VALUE]`
     Send(Transaction, Message),
     /// `! mail <from> [as for send]`
     Mail(Transaction),
@@ -79,6 +79,8 @@ pub enum Verb {
     Rcpt(Recipient),
     /// `! data [unreadable]`
     Data(Message),
+    /// `! bdat [unreadable]`
+    Bdat(Message),
     /// `! ehlo`
     Ehlo,
     /// `! helo`
@@ -176,7 +178,7 @@ impl Script {
     }
 
     /// `lmtp`, `lock-step`, `manual-hello`, `no-helo`, `strict` (line ends), `space` (for bare line ends), `strict-lines`,
-    /// `strict-replies`, `window=N`, `transactions=N`.
+    /// `strict-replies`, `bdat` (where it is offered), `buffer=N` (octets), `window=N`, `transactions=N`.
     fn configure(&mut self, setting: &str) -> Result<(), String> {
         let number = |text: &str| text.parse::<usize>().map_err(|error| error.to_string());
         match setting.split_once('=').unwrap_or((setting, "")) {
@@ -188,6 +190,8 @@ impl Script {
             ("space", _) => self.config.line_endings = LineEndings::Space,
             ("strict-lines", _) => self.config.long_lines = LongLines::Strict,
             ("strict-replies", _) => self.config.reply_limits.bare_lf = false,
+            ("bdat", _) => self.config.chunking = Chunking::Prefer,
+            ("buffer", value) => self.config.body_buffer = number(value)?,
             ("window", value) => self.config.pipeline_window = number(value)?,
             ("transactions", value) => self.config.transaction_window = number(value)?,
             _ => return Err(format!("unknown setting {setting}")),
@@ -273,6 +277,7 @@ fn verb_of(line: &str, octets: Vec<u8>) -> Result<Verb, String> {
             )
         }
         "data" => Verb::Data(message),
+        "bdat" => Verb::Bdat(message),
         "ehlo" => Verb::Ehlo,
         "helo" => Verb::Helo,
         "noop" => Verb::Noop,
@@ -295,6 +300,7 @@ fn options<'a>(
             "abort" => transaction.on_refusal(OnRefusal::Abort),
             "7bit" => transaction.body_type(BodyType::SevenBit),
             "8bit" => transaction.body_type(BodyType::EightBitMime),
+            "binary" => transaction.body_type(BodyType::BinaryMime),
             "utf8" => transaction.smtputf8(true),
             "known" => transaction.content(&message.octets),
             "unreadable" => transaction,

@@ -2,8 +2,8 @@
 
 use smtp_conformance::lab::{Lab, lmtp, smtp, transaction};
 use smtp_proto::{
-    BodyType, CloseReason, CommandLine, DotStuffer, Event, ForwardPath, HelloName, LineEndings, Outcome, Parameter,
-    Phase, Recipient, ReplyError, ReversePath, Security, State, Time, Transaction, UsageError,
+    BodyType, Chunking, CloseReason, CommandLine, DotStuffer, Event, ForwardPath, HelloName, LineEndings, Outcome,
+    Parameter, Phase, Recipient, ReplyError, ReversePath, Security, State, Time, Transaction, UsageError,
 };
 
 /// Brings a connection to the moment before the reply that `place` is about.
@@ -446,6 +446,85 @@ fn an_early_refusal_of_content() {
     assert!(
         matches!(lab.events().as_slice(), [.., Event::Completed(report), Event::Closed(_)] if report.refused().count() == 2)
     );
+}
+
+/// A connection in the middle of content by BDAT: two chunks and a last one handed over, so many octets of it gone.
+fn chunks_leaving(gone: usize) -> Lab {
+    let mut config = smtp();
+    config.chunking = Chunking::Prefer;
+    config.body_buffer = 1024;
+    let mut lab = Lab::ready(config, &["PIPELINING", "CHUNKING"]);
+    lab.connection.begin(transaction(1)).unwrap();
+    lab.says();
+    lab.hear("250 ok\r\n250 ok\r\n");
+    lab.events();
+    let mut content = &[b'x'; 1000][..];
+    while !content.is_empty() {
+        let taken = lab.connection.body().unwrap().write(content).unwrap();
+        content = &content[taken..];
+    }
+    lab.connection.body().unwrap().finish().unwrap();
+    assert!(lab.connection.body().is_none());
+    assert_eq!(lab.transmits(gone).len(), gone);
+    lab
+}
+
+const FIRST_CHUNK: usize = "BDAT 512\r\n".len() + 512;
+const LAST_CHUNK: usize = "BDAT 488 LAST\r\n".len() + 488;
+
+// C-81, R-06: a chunk refused while it is leaving is finished; one that has not begun to leave is taken back; then RSET.
+#[test]
+fn an_early_refusal_of_a_chunk() {
+    for gone in [1, 100, FIRST_CHUNK - 1, FIRST_CHUNK] {
+        let mut lab = chunks_leaving(gone);
+        lab.hear("552 too large\r\n");
+        let rest = lab.says();
+        assert_eq!(rest.len(), FIRST_CHUNK - gone + "RSET\r\n".len(), "{gone}");
+        assert!(rest.ends_with("RSET\r\n"));
+        lab.hear("250 ok\r\n");
+        let events = lab.events();
+        assert!(matches!(events.as_slice(), [Event::Completed(report)] if report.refused().count() == 1), "{events:?}");
+        assert_eq!(lab.connection.state(), State::Ready);
+    }
+    // In the middle of the last one, which is then finished and answered too.
+    let mut lab = chunks_leaving(FIRST_CHUNK + 5);
+    lab.hear("552 too large\r\n");
+    assert_eq!(lab.says().len(), LAST_CHUNK - 5);
+    lab.hear("503 no\r\n");
+    assert_eq!(lab.says(), "RSET\r\n");
+    // The last one itself, before it has left in full.
+    let mut lab = chunks_leaving(FIRST_CHUNK + LAST_CHUNK - 1);
+    lab.hear("250 ok\r\n550 no\r\n");
+    assert_eq!(lab.says(), "xRSET\r\n");
+}
+
+// by BDAT, too, the boundary is the last octet, of the last chunk.
+#[test]
+fn the_boundary_of_doubt_in_chunks() {
+    for (gone, expected) in [
+        (FIRST_CHUNK, Outcome::NotSent),
+        (FIRST_CHUNK + LAST_CHUNK - 1, Outcome::NotSent),
+        (FIRST_CHUNK + LAST_CHUNK, Outcome::InDoubt),
+    ] {
+        let mut lab = chunks_leaving(gone);
+        lab.connection.handle_eof();
+        assert!(matches!(lab.events().as_slice(), [Event::Completed(report), Event::Closed(_)]
+            if report.recipients().all(|(_, outcome)| *outcome == expected)));
+    }
+}
+
+// C-59: a chunk and its command have three minutes to leave, anew with every octet.
+#[test]
+fn chunks_have_a_deadline() {
+    for gone in [0, 5, 100] {
+        let mut lab = chunks_leaving(gone);
+        let limit = std::time::Duration::from_secs(180);
+        assert_eq!(lab.sleeps(), Some(limit));
+        lab.pass(limit);
+        assert!(matches!(lab.events().last(), Some(Event::Closed(CloseReason::TimedOut(Phase::DataBlock)))));
+    }
+    let mut lab = chunks_leaving(FIRST_CHUNK + LAST_CHUNK);
+    assert_eq!(lab.sleeps(), Some(std::time::Duration::from_secs(600)));
 }
 
 // C-07, R-02: an early success is no success.

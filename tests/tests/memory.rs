@@ -4,7 +4,7 @@ use std::alloc::System;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use smtp_conformance::lab::{Lab, smtp, transaction};
-use smtp_proto::{CloseReason, Event};
+use smtp_proto::{Chunking, CloseReason, Event};
 use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
 
 #[global_allocator]
@@ -119,20 +119,27 @@ fn everything_at_once() {
 #[test]
 fn a_large_body_flows_through() {
     let _alone = alone();
-    let mut lab = Lab::ready(smtp(), &["PIPELINING"]);
-    lab.connection.begin(transaction(1)).unwrap();
-    lab.says();
-    lab.hear("250 ok\r\n250 ok\r\n354 go\r\n");
-    lab.events();
     let chunk = b"0123456789abcdef\r\n".repeat(3000);
-    let before = held();
-    let mut sent = 0;
-    while sent < 200_000_000 {
-        let taken = lab.connection.body().unwrap().write(&chunk).unwrap();
-        let gone = lab.connection.poll_transmit().map_or(0, |out| out.len());
-        let now = lab.time();
-        lab.connection.handle_transmitted(gone, now);
-        sent += taken;
-        assert!(held().saturating_sub(before) <= CEILING);
+    for chunking in [Chunking::Needed, Chunking::Prefer] {
+        let before = held();
+        let mut config = smtp();
+        config.chunking = chunking;
+        let mut lab = Lab::ready(config, &["PIPELINING", "CHUNKING"]);
+        lab.connection.begin(transaction(1)).unwrap();
+        lab.says();
+        lab.hear(if chunking == Chunking::Prefer { "250 ok\r\n250 ok\r\n" } else { "250 ok\r\n250 ok\r\n354 go\r\n" });
+        lab.events();
+        let mut sent = 0;
+        while sent < 200_000_000 {
+            let taken = lab.connection.body().unwrap().write(&chunk).unwrap();
+            let gone = lab.connection.poll_transmit().map_or(0, |out| out.len());
+            let now = lab.time();
+            lab.connection.handle_transmitted(gone, now);
+            if chunking == Chunking::Prefer && gone > 0 {
+                lab.hear("250 ok\r\n");
+            }
+            sent += taken;
+            assert!(held().saturating_sub(before) <= CEILING);
+        }
     }
 }

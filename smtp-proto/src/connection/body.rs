@@ -3,12 +3,12 @@
 use bytes::BufMut;
 
 use super::Connection;
-use super::phase::Session;
+use super::phase::{Content, Session};
 use crate::body::{BodyError, FINISH};
 use crate::event::CloseReason;
 
 /// The least that [`Config::body_buffer`](crate::Config::body_buffer) can be.
-const LEAST: usize = 1024;
+pub(super) const LEAST: usize = 1024;
 
 /// Takes the content of the message that the server is ready for. From [`Connection::body`].
 ///
@@ -19,14 +19,18 @@ pub struct Body<'a> {
 }
 
 impl Body<'_> {
-    /// Octets of encoded content that fit now; when 0, transmit first.
+    /// Octets of encoded content that fit now. When 0, transmit first; with nothing to transmit, BDAT without PIPELINING
+    /// waits for a reply.
     pub fn capacity(&self) -> usize {
-        let held = self.connection.outbox.len() + FINISH;
-        self.connection.config.body_buffer.max(LEAST).saturating_sub(held)
+        let buffer = self.connection.config.body_buffer.max(LEAST);
+        match &self.connection.session {
+            Session::Content(Content::Chunks(chunks)) => (buffer / 2).saturating_sub(chunks.len()),
+            _ => buffer.saturating_sub(self.connection.outbox.len() + FINISH),
+        }
     }
 
     /// Encodes as much of `chunk` as fits and returns how many octets of it were taken. With 0 for a chunk that is not
-    /// empty, transmit first. An empty chunk does nothing; only [`finish`](Self::finish) ends the message.
+    /// empty, see [`capacity`](Self::capacity). An empty chunk does nothing; only [`finish`](Self::finish) ends the message.
     ///
     /// # Errors
     ///
@@ -34,8 +38,15 @@ impl Body<'_> {
     /// closed as by [`Connection::abort`]: the server discards what it has, and the report says `NotSent`.
     pub fn write(&mut self, chunk: &[u8]) -> Result<usize, BodyError> {
         let capacity = self.capacity();
-        let Session::Content(stuffer) = &mut self.connection.session else { return Ok(0) };
-        let written = self.connection.outbox.content(|buffer| stuffer.encode(chunk, &mut buffer.limit(capacity)));
+        let buffer = self.connection.config.body_buffer.max(LEAST);
+        let written = match &mut self.connection.session {
+            Session::Content(Content::Lines(stuffer)) => {
+                self.connection.outbox.content(|out| stuffer.encode(chunk, &mut out.limit(capacity)))
+            }
+            Session::Content(Content::Chunks(chunks)) => chunks.take(chunk, buffer / 2),
+            _ => Ok(0),
+        };
+        self.connection.pump_chunks();
         if written.is_err() {
             self.connection.close(CloseReason::Aborted);
         }
@@ -50,13 +61,23 @@ impl Body<'_> {
     /// [`BodyError`] when the content ends with a bare CR under [`LineEndings::Strict`](crate::LineEndings::Strict); the
     /// connection is closed as in [`write`](Self::write).
     pub fn finish(self) -> Result<(), BodyError> {
-        let Session::Content(stuffer) = &self.connection.session else { return Ok(()) };
-        let stuffer = stuffer.clone();
-        let finished = self.connection.outbox.content(|buffer| stuffer.finish(buffer));
-        match finished {
-            Ok(()) => self.connection.on_content_complete(),
-            Err(_) => self.connection.close(CloseReason::Aborted),
+        match &mut self.connection.session {
+            Session::Content(Content::Lines(stuffer)) => {
+                let stuffer = stuffer.clone();
+                let start = self.connection.outbox.end();
+                let finished = self.connection.outbox.content(|buffer| stuffer.finish(buffer));
+                match finished {
+                    Ok(()) => self.connection.on_content_complete(start),
+                    Err(_) => self.connection.close(CloseReason::Aborted),
+                }
+                finished
+            }
+            Session::Content(Content::Chunks(chunks)) => {
+                chunks.finished = true;
+                self.connection.pump_chunks();
+                Ok(())
+            }
+            _ => Ok(()),
         }
-        finished
     }
 }

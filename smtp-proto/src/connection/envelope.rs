@@ -18,6 +18,8 @@ pub(super) struct Envelope {
     transaction: Transaction,
     /// The caller says MAIL, RCPT and DATA one at a time.
     by_hand: bool,
+    /// The content is sent by BDAT.
+    pub(super) chunked: bool,
     sender: Sender,
     /// Recipients whose RCPT was queued, and of those the ones whose reply was read.
     asked: usize,
@@ -50,6 +52,8 @@ enum Data {
 pub(super) enum Next {
     /// Queue the command that this reply answers.
     Send(Expect),
+    /// Take the content, which is sent by BDAT.
+    Chunks,
     /// Replies have to come first.
     Wait,
     /// It cannot reach the content, and all its replies are in.
@@ -73,6 +77,7 @@ impl Envelope {
             id,
             transaction,
             by_hand,
+            chunked: false,
             sender: Sender::Unasked,
             asked: 0,
             answered: 0,
@@ -98,7 +103,12 @@ impl Envelope {
 
     /// Whether the content may hold octets over 127.
     pub(super) fn is_eight_bit(&self) -> bool {
-        self.transaction.body_type == Some(BodyType::EightBitMime)
+        matches!(self.transaction.body_type, Some(BodyType::EightBitMime | BodyType::BinaryMime))
+    }
+
+    /// Whether the content can only be sent by BDAT.
+    pub(super) fn is_binary(&self) -> bool {
+        self.transaction.body_type == Some(BodyType::BinaryMime)
     }
 
     /// Adds a recipient by hand and returns its index.
@@ -129,10 +139,16 @@ impl Envelope {
             return Next::Send(Expect::Rcpt(self.asked));
         }
         if self.sender == Sender::Accepted && all_answered {
-            return if self.accepted == 0 || hopeless { Next::Fail } else { Next::Send(Expect::Data) };
+            return match self.accepted {
+                0 => Next::Fail,
+                _ if hopeless => Next::Fail,
+                _ if self.chunked => Next::Chunks,
+                _ => Next::Send(Expect::Data),
+            };
         }
-        // Under `Abort` the go-ahead must not be asked for before it is known that everybody gets the message.
-        if abort || hopeless { Next::Wait } else { Next::Send(Expect::Data) }
+        // Under `Abort` the go-ahead must not be asked for before it is known that everybody gets the message; by BDAT the
+        // content needs none, and so has to wait until it is known that anybody does.
+        if abort || self.chunked { Next::Wait } else { Next::Send(Expect::Data) }
     }
 
     /// The command whose reply is `expect`.
@@ -262,12 +278,13 @@ pub(super) fn prepare(mut transaction: Transaction, offered: &Capabilities) -> R
         }
         transaction.smtputf8 = true;
     }
-    if transaction.smtputf8 {
-        // The one needs the other (RFC 6531 section 3.1).
-        for needed in [Extension::SmtpUtf8, Extension::EightBitMime] {
-            if !offered.supports(needed) {
-                return Err(UsageError::Missing(needed));
-            }
+    // SMTPUTF8 needs 8BITMIME (RFC 6531 section 3.1).
+    let both: &[Extension] = &[Extension::SmtpUtf8, Extension::EightBitMime];
+    let binary: &[Extension] = &[Extension::BinaryMime, Extension::Chunking];
+    let needed = [(transaction.smtputf8, both), (transaction.body_type == Some(BodyType::BinaryMime), binary)];
+    for extension in needed.into_iter().filter(|(needed, _)| *needed).flat_map(|(_, extensions)| extensions) {
+        if !offered.supports(*extension) {
+            return Err(UsageError::Missing(*extension));
         }
     }
     match (transaction.body_type, offered.supports(Extension::EightBitMime)) {

@@ -18,6 +18,8 @@ pub(super) enum Expect {
     Rcpt(usize),
     /// DATA of the current transaction.
     Data,
+    /// A chunk of content that is not the last: of the oldest complete transaction, or else of the current one.
+    Chunk,
     /// The lone dot of the current transaction, after DATA that should not have been granted.
     LoneDot,
     /// The end of content of the oldest complete transaction; in LMTP one for each accepted recipient.
@@ -40,19 +42,26 @@ impl Expect {
             Self::Mail => Phase::Mail,
             Self::Rcpt(_) => Phase::Rcpt,
             Self::Data => Phase::DataInit,
-            Self::LoneDot | Self::Final => Phase::DataDone,
+            Self::Chunk | Self::LoneDot | Self::Final => Phase::DataDone,
             Self::Cleanup | Self::Reset | Self::Command => Phase::Command,
             Self::Quit => Phase::Quit,
         }
+    }
+
+    /// Whether this is the reply to content.
+    pub(super) fn is_to_content(self) -> bool {
+        matches!(self, Self::Chunk | Self::LoneDot | Self::Final)
     }
 }
 
 #[derive(Clone, Copy, Debug)]
 struct Entry {
     expect: Expect,
-    /// Octets of the command; none for the greeting and for content.
-    length: usize,
-    /// The stream offset at which the command ends. A reply before that is no reply to it.
+    /// Octets of commands that count for the window; none for the greeting and for content.
+    counted: usize,
+    /// The stream offset at which the command or the content begins.
+    start: u64,
+    /// The stream offset at which it ends. A reply before that is no reply to it.
     end: u64,
 }
 
@@ -65,17 +74,44 @@ pub(super) struct Expected {
 }
 
 impl Expected {
+    /// The reply to a command of `length` octets that ends at `end`.
     pub(super) fn push(&mut self, expect: Expect, length: usize, end: u64) {
-        self.queue.push_back(Entry { expect, length, end });
+        self.queue.push_back(Entry { expect, counted: length, start: end - length as u64, end });
         self.unanswered += length;
+    }
+
+    /// The reply to content from `start` to `end`.
+    pub(super) fn push_content(&mut self, expect: Expect, start: u64, end: u64) {
+        self.queue.push_back(Entry { expect, counted: 0, start, end });
     }
 
     /// Takes off what the next reply answers: nothing when no command has left in full.
     pub(super) fn answer(&mut self, transmitted: u64) -> Option<Expect> {
         self.queue.front().filter(|entry| entry.end <= transmitted)?;
+        self.take()
+    }
+
+    /// Takes off the oldest, whether its command has left or not.
+    pub(super) fn take(&mut self) -> Option<Expect> {
         let entry = self.queue.pop_front()?;
-        self.unanswered -= entry.length;
+        self.unanswered -= entry.counted;
         Some(entry.expect)
+    }
+
+    /// Drops what no octet has left of, and says where in the stream the first of it would have begun.
+    pub(super) fn drop_unsent(&mut self, transmitted: u64) -> Option<u64> {
+        let mut start = None;
+        while let Some(entry) = self.queue.back().filter(|entry| entry.start >= transmitted).copied() {
+            self.queue.pop_back();
+            self.unanswered -= entry.counted;
+            start = Some(entry.start);
+        }
+        start
+    }
+
+    /// Whether a reply to a chunk or to the end of content is due.
+    pub(super) fn holds(&self, expect: Expect) -> bool {
+        self.queue.iter().any(|entry| entry.expect == expect)
     }
 
     /// The oldest reply that is due, and where its command ends.

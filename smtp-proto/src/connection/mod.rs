@@ -1,6 +1,7 @@
 //! The connection: its public surface. What replies do stands in [`phase`].
 
 mod body;
+mod chunks;
 mod deadline;
 mod envelope;
 mod expect;
@@ -17,11 +18,11 @@ use self::envelope::Envelope;
 use self::expect::{Expect, Expected};
 use self::outbox::Outbox;
 pub use self::outbox::{Piece, Transmit};
-use self::phase::Session;
+use self::phase::{Content, Session};
 use crate::address::HelloName;
 use crate::capability::{Capabilities, Extension};
 use crate::command::{Command, CommandLine};
-use crate::config::{Config, Protocol, Security};
+use crate::config::{Chunking, Config, Protocol, Security};
 use crate::error::UsageError;
 use crate::event::{CloseReason, Event, Phase};
 use crate::reply::ReplyDecoder;
@@ -223,7 +224,7 @@ impl Connection {
             _ if self.write_closed => (Phase::Quit, transmitted),
             (Session::Upgrading, _) => (Phase::StartTls, transmitted),
             // Not before the content has left; until then the other deadline runs.
-            (_, Some((Expect::Final | Expect::LoneDot, end))) if end > transmitted => return None,
+            (_, Some((expect, end))) if expect.is_to_content() && end > transmitted => return None,
             (_, Some((expect, end))) => (expect.phase(), end),
             (_, None) => return None,
         };
@@ -231,7 +232,11 @@ impl Connection {
     }
 
     fn block_wait(&self) -> Option<(u64, Duration)> {
-        self.outbox.is_sending_content().then(|| (self.outbox.transmitted(), self.config.timeouts.data_block))
+        let transmitted = self.outbox.transmitted();
+        // A chunk's command waits to leave as its content does.
+        let chunk = self.expected.front().is_some_and(|(expect, end)| expect.is_to_content() && end > transmitted);
+        let waiting = chunk && self.outbox.len() > 0 || self.outbox.is_sending_content();
+        waiting.then_some((transmitted, self.config.timeouts.data_block))
     }
 }
 
@@ -280,8 +285,8 @@ impl Connection {
         Ok(id)
     }
 
-    /// Says MAIL by hand: opens a transaction whose further steps are [`rcpt`](Self::rcpt), [`data`](Self::data) and
-    /// [`body`](Self::body). Each is answered by [`Event::Reply`], and the transaction as a whole by one
+    /// Says MAIL by hand: opens a transaction whose further steps are [`rcpt`](Self::rcpt), [`data`](Self::data) or
+    /// [`bdat`](Self::bdat), and [`body`](Self::body). Each is answered by [`Event::Reply`], and the transaction as a whole by one
     /// [`Event::Completed`]. A refusal of MAIL or DATA ends it; [`reset`](Self::reset) gives it up.
     ///
     /// # Errors
@@ -316,19 +321,43 @@ impl Connection {
     ///
     /// [`UsageError`]; nothing was sent.
     pub fn data(&mut self) -> Result<(), UsageError> {
-        self.available()?;
-        let envelope = self.current.as_ref().ok_or(UsageError::NoTransaction)?;
-        if envelope.accepted() == 0 {
-            return Err(UsageError::NoRecipients);
+        if self.content_by_hand()?.is_binary() {
+            return Err(UsageError::NeedsBdat);
         }
         self.step_by_hand(Expect::Data);
         Ok(())
     }
 
+    /// Sends the content of a transaction by hand by BDAT (RFC 3030), once at least one recipient was accepted. There is no
+    /// go-ahead: write to [`body`](Self::body) at once. Chunks are made and answered by themselves.
+    ///
+    /// # Errors
+    ///
+    /// [`UsageError`]; nothing was sent.
+    pub fn bdat(&mut self) -> Result<(), UsageError> {
+        self.content_by_hand()?;
+        if !self.capabilities.supports(Extension::Chunking) {
+            return Err(UsageError::Missing(Extension::Chunking));
+        }
+        self.start_chunks();
+        Ok(())
+    }
+
+    /// The transaction by hand, if its content may come now.
+    fn content_by_hand(&self) -> Result<&Envelope, UsageError> {
+        self.available()?;
+        let envelope = self.current.as_ref().ok_or(UsageError::NoTransaction)?;
+        if envelope.accepted() == 0 { Err(UsageError::NoRecipients) } else { Ok(envelope) }
+    }
+
     /// The body to write to, exactly while the server waits for content.
     pub fn body(&mut self) -> Option<Body<'_>> {
-        let owed = matches!(self.session, Session::Content(_)) && !self.write_closed;
-        owed.then_some(Body { connection: self })
+        let owed = match &self.session {
+            Session::Content(Content::Lines(_)) => true,
+            Session::Content(Content::Chunks(chunks)) => !chunks.finished,
+            _ => false,
+        };
+        (owed && !self.write_closed).then_some(Body { connection: self })
     }
 
     /// Says EHLO, or in LMTP LHLO, again or for the first time. Answered by [`Event::Reply`] and, if accepted,
@@ -440,15 +469,20 @@ impl Connection {
             return Err(UsageError::NeedsHello);
         }
         let transaction = envelope::prepare(transaction, &self.capabilities)?;
+        let prefer = self.config.chunking == Chunking::Prefer && self.capabilities.supports(Extension::Chunking);
         let id = TransactionId(self.next_id);
         self.next_id += 1;
-        self.current = Some(Envelope::new(id, transaction, by_hand));
+        let mut envelope = Envelope::new(id, transaction, by_hand);
+        envelope.chunked = envelope.is_binary() || prefer;
+        self.current = Some(envelope);
         Ok(id)
     }
 
     fn may_begin(&self) -> Result<(), UsageError> {
         match self.session {
             Session::Closed(_) | Session::Quitting(_) => Err(UsageError::Closed),
+            // While a chunk may still be refused, RSET may have to come next.
+            Session::Ready if self.expected.holds(Expect::Chunk) => Err(UsageError::Busy),
             Session::Ready if self.current.is_none() && self.awaiting.len() < self.transaction_window() => Ok(()),
             _ => Err(UsageError::Busy),
         }

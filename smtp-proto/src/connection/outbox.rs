@@ -47,11 +47,40 @@ impl Outbox {
         written
     }
 
+    /// Appends a chunk whose first `header` octets are its command. Where nothing else is waiting the buffers change places
+    /// and nothing is copied.
+    pub(super) fn chunk(&mut self, chunk: &mut BytesMut, header: usize) {
+        let start = self.end();
+        if self.buffer.is_empty() {
+            core::mem::swap(&mut self.buffer, chunk);
+        } else {
+            self.buffer.extend_from_slice(chunk);
+        }
+        self.mark_to(Kind::Command, start + header as u64);
+        self.mark(Kind::Content);
+    }
+
+    /// Drops what was queued behind an offset of the stream.
+    pub(super) fn truncate(&mut self, end: u64) {
+        let kept = usize::try_from(end.saturating_sub(self.transmitted)).unwrap_or(usize::MAX);
+        self.buffer.truncate(kept);
+        while self.runs.back().is_some_and(|run| run.end > end) {
+            let cut = self.runs.pop_back();
+            let start = self.runs.back().map_or(self.transmitted, |run| run.end);
+            self.runs.extend(cut.filter(|_| start < end).map(|run| Run { end, ..run }));
+        }
+    }
+
     fn mark(&mut self, kind: Kind) {
-        let end = self.end();
+        self.mark_to(kind, self.end());
+    }
+
+    fn mark_to(&mut self, kind: Kind, end: u64) {
+        let start = self.runs.back().map_or(self.transmitted, |run| run.end);
         match self.runs.back_mut() {
             Some(last) if last.kind == kind => last.end = end,
-            _ => self.runs.push_back(Run { kind, end }),
+            _ if start < end => self.runs.push_back(Run { kind, end }),
+            _ => {}
         }
     }
 
@@ -175,6 +204,23 @@ impl fmt::Debug for Piece<'_> {
 mod tests {
     use super::*;
     use alloc::format;
+
+    // Chunks are a command and content; what has not left can be taken back.
+    #[test]
+    fn chunks_can_be_taken_back() {
+        let mut outbox = Outbox::default();
+        let mut chunk = BytesMut::from(&b"BDAT 3\r\nabc"[..]);
+        outbox.chunk(&mut chunk, 8);
+        assert!(chunk.is_empty(), "the buffers changed places");
+        let end = outbox.end();
+        outbox.chunk(&mut BytesMut::from(&b"BDAT 0 LAST\r\n"[..]), 13);
+        assert_eq!(format!("{:?}", outbox.peek().unwrap()), "[BDAT 3, <3 octets of content>, BDAT 0 LAST]");
+        outbox.advance(9);
+        outbox.truncate(end);
+        assert_eq!(format!("{:?}", outbox.peek().unwrap()), "[<2 octets of content>]");
+        outbox.truncate(end);
+        assert_eq!(outbox.end(), end);
+    }
 
     // A transcript names commands, and of content only the size, wherever a write was cut.
     #[test]

@@ -9,6 +9,7 @@
 //! | MAIL | go on | fail, close | fail |
 //! | RCPT | recipient accepted | recipient refused, close | recipient refused |
 //! | DATA | fail | 354: content, or a lone dot if there is nobody; else fail, close | fail |
+//! | chunk | go on | close | send no more, fail |
 //! | lone dot | over | close | over |
 //! | end of content | accepted | in doubt, close | refused |
 //! | RSET | over | close | close |
@@ -20,6 +21,8 @@
 //! and closes. A reply that nothing is due for closes too, except a refusal while content is leaving, which is its final
 //! reply come early.
 
+use super::body::LEAST;
+use super::chunks::Chunks;
 use super::envelope::{GoAhead, Next};
 use super::expect::Expect;
 use super::{Connection, queue};
@@ -46,10 +49,21 @@ pub(super) enum Session {
     /// The current transaction is on its way to DATA.
     Envelope,
     /// The current transaction's content is being taken.
-    Content(DotStuffer),
+    Content(Content),
+    /// A chunk of the current transaction was refused; the replies to those behind it are still to come.
+    Draining,
     /// QUIT was said; the end will have this reason.
     Quitting(CloseReason),
     Closed(CloseReason),
+}
+
+/// How content leaves.
+#[derive(Debug)]
+pub(super) enum Content {
+    /// As lines, by DATA.
+    Lines(DotStuffer),
+    /// As it is, by BDAT.
+    Chunks(Chunks),
 }
 
 /// RFC 5321 section 3.8: the server closes the connection after this.
@@ -73,6 +87,8 @@ impl Connection {
             Expect::StartTls => self.on_starttls(reply, more),
             Expect::Mail | Expect::Rcpt(_) | Expect::Data => self.on_envelope(expect, reply),
             Expect::LoneDot => self.on_lone_dot(),
+            Expect::Chunk | Expect::Final if matches!(self.session, Session::Draining) => self.drain(),
+            Expect::Chunk => self.on_chunk(&reply),
             Expect::Final => self.on_final(reply),
             Expect::Cleanup => self.on_cleanup(reply),
             Expect::Reset => self.on_reset(reply),
@@ -105,7 +121,18 @@ impl Connection {
         if let Session::Quitting(_) = self.session {
             return self.finish_quitting();
         }
-        let leaving = match (self.expected.front(), &self.session) {
+        let front = self.expected.front();
+        let chunk = match front {
+            Some((Expect::Chunk, _)) => true,
+            Some((Expect::Final, _)) => self.awaiting.front().is_some_and(|envelope| envelope.chunked),
+            _ => false,
+        };
+        if chunk && code.is_refusal() && code.get() != SHUTTING_DOWN {
+            // It is this chunk's reply come early; the chunk has to be finished all the same.
+            self.expected.take();
+            return self.refuse_chunks(&reply);
+        }
+        let leaving = match (front, &self.session) {
             (Some((Expect::Final, _)), _) => self.awaiting.front_mut(),
             (None, Session::Content(_)) => self.current.as_mut(),
             _ => None,
@@ -225,18 +252,20 @@ impl Connection {
 
     /// Queues what the current transaction may send now.
     pub(super) fn pump(&mut self) {
+        self.pump_chunks();
         while let (Session::Envelope, Some(envelope)) = (&self.session, &mut self.current) {
             match envelope.next() {
                 Next::Wait => return,
                 Next::Fail => return self.fail(),
+                Next::Chunks => return self.start_chunks(),
                 Next::Send(expect) => {
                     let Some(command) = envelope.command(expect) else { return };
                     let pipelining = self.config.pipelining && self.capabilities.supports(Extension::Pipelining);
+                    // Also the end of an earlier transaction's content is to be answered first in lock-step.
                     let unanswered = self.expected.unanswered();
                     let admitted = if pipelining {
                         unanswered == 0 || unanswered + command.length() <= self.config.pipeline_window
                     } else {
-                        // Not `unanswered`: the end of an earlier transaction's content counts no octets.
                         self.expected.is_empty()
                     };
                     if !admitted {
@@ -290,9 +319,9 @@ impl Connection {
             _ => match envelope.on_data(&reply) {
                 GoAhead::Content => {
                     let (id, accepted) = (envelope.id(), envelope.accepted());
-                    let eight_bit = envelope.is_eight_bit();
-                    self.session =
-                        Session::Content(DotStuffer::new(self.config.line_endings, self.config.long_lines, eight_bit));
+                    let stuffer =
+                        DotStuffer::new(self.config.line_endings, self.config.long_lines, envelope.is_eight_bit());
+                    self.session = Session::Content(Content::Lines(stuffer));
                     self.events.push_back(Event::BodyRequested { id, accepted });
                 }
                 // LMTP owes one reply for each accepted recipient, so for a lone dot it would owe none: whatever came
@@ -302,8 +331,9 @@ impl Connection {
                 }
                 GoAhead::Nobody => {
                     self.session = Session::Busy;
+                    let start = self.outbox.end();
                     self.outbox.content(|buffer| buffer.extend_from_slice(b".\r\n"));
-                    self.expected.push(Expect::LoneDot, 0, self.outbox.end());
+                    self.expected.push_content(Expect::LoneDot, start, self.outbox.end());
                 }
                 GoAhead::Refused => self.fail(),
             },
@@ -341,15 +371,77 @@ impl Connection {
         self.session = Session::Ready;
     }
 
-    /// The current transaction's terminator was queued.
-    pub(super) fn on_content_complete(&mut self) {
+    /// The end of the current transaction's content was queued; what it consists of begins at `start`.
+    pub(super) fn on_content_complete(&mut self, start: u64) {
         let Some(mut envelope) = self.current.take() else { return };
         envelope.end = self.outbox.end();
         for _ in 0..envelope.finals(self.config.protocol == Protocol::Lmtp) {
-            self.expected.push(Expect::Final, 0, envelope.end);
+            self.expected.push_content(Expect::Final, start, envelope.end);
         }
         self.awaiting.push_back(envelope);
         self.session = Session::Ready;
+    }
+
+    /// The current transaction's content comes, by BDAT.
+    pub(super) fn start_chunks(&mut self) {
+        let Some(envelope) = &mut self.current else { return };
+        envelope.chunked = true;
+        self.events.push_back(Event::BodyRequested { id: envelope.id(), accepted: envelope.accepted() });
+        self.session = Session::Content(Content::Chunks(Chunks::new(envelope.is_eight_bit())));
+    }
+
+    /// Sends the staged chunk, if it is full or the last one and may be sent now.
+    pub(super) fn pump_chunks(&mut self) {
+        let Session::Content(Content::Chunks(chunks)) = &mut self.session else { return };
+        let pipelining = self.config.pipelining && self.capabilities.supports(Extension::Pipelining);
+        let buffer = self.config.body_buffer.max(LEAST);
+        let full = chunks.len() >= buffer / 2 && self.outbox.len() + chunks.len() <= buffer;
+        let last = chunks.finished;
+        if !(full || last) || !(pipelining || self.expected.is_empty()) {
+            return;
+        }
+        let start = self.outbox.end();
+        chunks.seal(&mut self.outbox, last);
+        if last {
+            self.on_content_complete(start);
+        } else {
+            self.expected.push_content(Expect::Chunk, start, self.outbox.end());
+        }
+    }
+
+    fn on_chunk(&mut self, reply: &Reply) {
+        // A 3yz closes the connection; until then it is no refusal.
+        if reply.code().is_refusal() {
+            self.refuse_chunks(reply);
+        }
+    }
+
+    /// A chunk was refused: the one that is leaving is finished, no other is sent, and RSET comes next (RFC 3030 section 2).
+    fn refuse_chunks(&mut self, reply: &Reply) {
+        // While chunks are due no other transaction can have begun behind this one.
+        if self.current.is_none() {
+            self.current = self.awaiting.pop_back();
+        }
+        if let Some(envelope) = &mut self.current {
+            envelope.refuse_content(Stage::Content, reply);
+            envelope.end = 0;
+        }
+        if let Some(start) = self.expected.drop_unsent(self.outbox.transmitted()) {
+            self.outbox.truncate(start);
+        }
+        if self.config.protocol == Protocol::Lmtp && self.expected.holds(Expect::Final) {
+            // How many replies a last chunk gets that comes too late, no standard says.
+            return self.close(CloseReason::Refused { phase: Phase::DataDone, reply: reply.clone() });
+        }
+        self.session = Session::Draining;
+        self.drain();
+    }
+
+    /// Says RSET once the replies to all chunks are in.
+    fn drain(&mut self) {
+        if self.expected.is_empty() {
+            self.fail();
+        }
     }
 
     fn on_final(&mut self, reply: Reply) {

@@ -3,7 +3,8 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use clap::Parser;
@@ -11,7 +12,7 @@ use libtest_mimic::{Arguments, Failed, Trial};
 use smtp_blocking::{Client, Connector, Error, Stream};
 use smtp_conformance::app::report_lines;
 use smtp_proto::{
-    BodyType, Extension, Failure, ForwardPath, HelloName, LineEndings, Outcome, Report, ReversePath, Stage,
+    BodyType, Chunking, Extension, Failure, ForwardPath, HelloName, LineEndings, Outcome, Report, ReversePath, Stage,
     Transaction, UsageError,
 };
 
@@ -52,6 +53,8 @@ struct Target {
     place: Place,
     lmtp: bool,
     pipelining: bool,
+    /// Whether the place offers CHUNKING.
+    chunking: bool,
     /// Whether the place offers 8BITMIME.
     eight_bit: bool,
     mail: PathBuf,
@@ -78,6 +81,7 @@ fn main() {
             ("long_lines", long_lines),
             ("eight_bit", eight_bit),
             ("several_messages", several_messages),
+            ("by_bdat", by_bdat),
             ("a_thousand_recipients", a_thousand_recipients),
             ("ten_mebibytes", ten_mebibytes),
         ];
@@ -104,6 +108,7 @@ fn targets(places: &Places) -> Vec<Target> {
         place,
         lmtp: false,
         pipelining: true,
+        chunking: true,
         eight_bit: true,
         mail: mail.to_owned(),
     };
@@ -111,10 +116,14 @@ fn targets(places: &Places) -> Vec<Target> {
     vec![
         target("postfix_pipelined", Place::Port(places.postfix), postfix),
         Target { pipelining: false, ..target("postfix_lock_step", Place::Port(places.postfix), postfix) },
-        Target { eight_bit: false, ..target("postfix_plain", Place::Port(places.postfix_plain), postfix) },
+        Target {
+            chunking: false,
+            eight_bit: false,
+            ..target("postfix_plain", Place::Port(places.postfix_plain), postfix)
+        },
         target("exim_pipelined", Place::Port(places.exim), exim),
         Target { pipelining: false, ..target("exim_lock_step", Place::Port(places.exim), exim) },
-        target("exim_plain", Place::Port(places.exim_plain), exim),
+        Target { chunking: false, ..target("exim_plain", Place::Port(places.exim_plain), exim) },
         Target { lmtp: true, ..target("dovecot_lmtp", Place::Port(places.dovecot), dovecot) },
         Target { lmtp: true, ..target("dovecot_lmtp_unix", Place::Socket(places.dovecot_socket.clone()), dovecot) },
     ]
@@ -306,6 +315,24 @@ fn eight_bit(target: &Target) -> Result<(), Failed> {
         return same(matches!(undeclared, Err(Error::Content { .. })), true);
     }
     target.delivers(declared, &message, &message.octets)
+}
+
+/// The same content by BDAT, in one chunk and in many, where that is offered; elsewhere by DATA all the same.
+fn by_bdat(target: &Target) -> Result<(), Failed> {
+    let small = Message::new(".\r\n..\r\nby BDAT\r\n");
+    let large = Message::new(".0123456789\r\n".repeat(100_000));
+    let connector = target.connector().configure(|config| config.chunking = Chunking::Prefer);
+    let offered = Arc::new(AtomicBool::new(false));
+    let seen = Arc::clone(&offered);
+    let connector = connector.transcript(move |line| {
+        seen.fetch_or(line.to_string().starts_with("C: BDAT"), Ordering::Relaxed);
+    });
+    for result in target.send_all(connector, &[(to_user1(), &small.octets), (to_user1(), &large.octets)]) {
+        same(result?.is_complete_success(), true)?;
+    }
+    same(offered.load(Ordering::Relaxed), target.chunking)?;
+    target.arrived("user1", &small, &small.octets)?;
+    target.arrived("user1", &large, &large.octets)
 }
 
 fn several_messages(target: &Target) -> Result<(), Failed> {
