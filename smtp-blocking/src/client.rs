@@ -379,7 +379,8 @@ impl<S: Stream> Client<S> {
             Ok(length) => {
                 let octets = self.buffer.get(..length).unwrap_or(&self.buffer);
                 if let Some(hook) = &mut self.transcript {
-                    octets.split_inclusive(|&octet| octet == b'\n').for_each(|line| hook(Transcript::Received(line)));
+                    let lines = octets.split_inclusive(|&octet| octet == b'\n');
+                    lines.for_each(|line| hook(Transcript::Received(self.connection.transcribe(line))));
                 }
                 self.connection.handle_input(octets, now);
             }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use smtp_proto::{Piece, Reply};
+use smtp_proto::{Piece, Received};
 
 /// Something that was sent or received: smtplib's `set_debuglevel`, without what is secret.
 ///
@@ -13,7 +13,7 @@ pub enum Transcript<'a> {
     /// This was sent: `C: MAIL FROM:<me@example.org>`, or `C: <512 octets of content>`.
     Sent(Piece<'a>),
     /// This line, or the part of one that came in one piece, was received: `S: 250 ok`.
-    Received(&'a [u8]),
+    Received(Received<'a>),
 }
 
 pub(crate) type TranscriptHook = Box<dyn FnMut(Transcript<'_>) + Send>;
@@ -22,7 +22,7 @@ impl fmt::Display for Transcript<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Sent(piece) => write!(f, "C: {piece}"),
-            Self::Received(line) => write!(f, "S: {}", Reply::escape(line)),
+            Self::Received(line) => write!(f, "S: {line}"),
         }
     }
 }

@@ -60,6 +60,11 @@ pub struct Config {
     /// Whether an automatic EHLO that is refused with 5yz is followed by HELO. Default true. Where an extension is a must,
     /// switch it off: HELO has none.
     pub helo_fallback: bool,
+    /// Whether AUTH carries the first response where the mechanism has one and there is room for it (RFC 4954 section 4).
+    /// Default true.
+    pub initial_response: bool,
+    /// Whether mechanisms that show a password or token to whoever listens may run without TLS. Default false.
+    pub danger_password_in_clear: bool,
     /// How long to wait for what.
     pub timeouts: Timeouts,
     /// How much a server may say in one reply.
@@ -93,6 +98,8 @@ impl Config {
             protocol: Protocol::Smtp,
             automatic_hello: true,
             helo_fallback: true,
+            initial_response: true,
+            danger_password_in_clear: false,
             timeouts: Timeouts::default(),
             reply_limits: ReplyLimits::default(),
             pipelining: true,
@@ -170,7 +177,7 @@ impl Timeouts {
     pub fn of(&self, phase: Phase) -> Duration {
         match phase {
             Phase::Greeting => self.greeting,
-            Phase::Hello | Phase::StartTls | Phase::Command => self.command,
+            Phase::Hello | Phase::StartTls | Phase::Auth | Phase::Command => self.command,
             Phase::Mail => self.mail,
             Phase::Rcpt => self.rcpt,
             Phase::DataInit => self.data_init,

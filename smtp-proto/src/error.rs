@@ -8,6 +8,7 @@ use crate::event::{CloseReason, Phase};
 use crate::outcome::{Outcome, Stage};
 use crate::reply::{Reply, Severity};
 use crate::report::Report;
+use crate::sasl::{AuthFailure, ChooseError};
 
 /// The call is not possible now, or not with this server. Nothing was sent and nothing changed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -61,6 +62,19 @@ pub enum UsageError {
     /// The stream is already encrypted (RFC 3207 section 4.2).
     #[error("TLS is already active")]
     AlreadySecure,
+    /// The server does not offer this mechanism.
+    #[error("the server does not offer the mechanism {0}")]
+    MechanismNotOffered(Box<str>),
+    /// The mechanism shows a password or token to whoever listens, and the stream is not encrypted. See
+    /// [`Config::danger_password_in_clear`](crate::Config::danger_password_in_clear).
+    #[error("the mechanism needs TLS")]
+    NeedsTls,
+    /// Authentication is possible once in a session (RFC 4954 section 4).
+    #[error("the session is already authenticated")]
+    AlreadyAuthenticated,
+    /// No challenge waits for an answer.
+    #[error("no challenge waits for an answer")]
+    NoChallenge,
     /// The server did not give the go-ahead for TLS.
     #[error("no TLS handshake is due")]
     NotUpgrading,
@@ -79,6 +93,18 @@ pub enum Failure {
     /// The server refused our hello.
     #[error("the server refused the hello: {0}")]
     Hello(Reply),
+    /// TLS is a must, and the server does not offer it, or refused it. Nothing of the message and no credentials were sent.
+    #[error("TLS is required and {}", .reply.as_ref().map_or_else(|| "the server does not offer it".into(), |reply| alloc::format!("the server refused it: {reply}")))]
+    TlsRequired {
+        /// The refusal, if STARTTLS was offered.
+        reply: Option<Reply>,
+    },
+    /// The server refused the credentials, or the exchange failed.
+    #[error("{0}")]
+    Auth(Box<AuthFailure>),
+    /// The server offers no mechanism that can be used. The session is not authenticated.
+    #[error(transparent)]
+    NoMechanism(#[from] ChooseError),
     /// The server refused the sender.
     #[error("the server refused the sender: {reply}")]
     SenderRefused {
@@ -137,7 +163,9 @@ impl Failure {
             | Self::DataRefused { reply, .. } => Some(reply),
             Self::RecipientsRefused(report) => report.refused().map(|(_, reply)| reply).next(),
             Self::Disconnected { reason, .. } => reason.reply(),
-            Self::Usage(_) | Self::TimedOut { .. } => None,
+            Self::TlsRequired { reply } => reply.as_ref(),
+            Self::Auth(failure) => Some(failure.reply()),
+            Self::Usage(_) | Self::NoMechanism(_) | Self::TimedOut { .. } => None,
         }
     }
 
@@ -148,7 +176,7 @@ impl Failure {
                 Some(report)
             }
             Self::TimedOut { report, .. } | Self::Disconnected { report, .. } => report.as_deref(),
-            Self::Usage(_) | Self::Greeting(_) | Self::Hello(_) => None,
+            _ => None,
         }
     }
 
@@ -156,7 +184,9 @@ impl Failure {
     /// whether it may for at least one of them.
     pub fn is_transient(&self) -> bool {
         match self {
-            Self::Usage(_) => false,
+            Self::Usage(_) | Self::NoMechanism(_) => false,
+            Self::Auth(failure) => failure.is_transient(),
+            Self::TlsRequired { reply } => reply.as_ref().is_some_and(|reply| !reply.code().is_permanent()),
             Self::RecipientsRefused(report) => {
                 report.recipients().any(|(_, outcome)| matches!(outcome, Outcome::Refused { transient: true, .. }))
             }

@@ -2,6 +2,7 @@
 
 use crate::reply::{Reply, ReplyError};
 use crate::report::Report;
+use crate::sasl::{AuthFailure, Secret};
 use crate::transaction::TransactionId;
 
 /// Something that happened, from [`Connection::poll_event`](crate::Connection::poll_event).
@@ -15,6 +16,13 @@ pub enum Event {
     /// The server is ready for the TLS handshake: do it, then call
     /// [`Connection::handle_tls_established`](crate::Connection::handle_tls_established).
     UpgradeTls,
+    /// A challenge of [`Connection::auth_manual`](crate::Connection::auth_manual): answer it with
+    /// [`auth_respond`](crate::Connection::auth_respond) or [`auth_cancel`](crate::Connection::auth_cancel).
+    AuthChallenge(Challenge),
+    /// Authentication succeeded, and the mechanism believes it.
+    Authenticated(Reply),
+    /// Authentication failed. The connection goes on, unless `Closed` follows.
+    AuthFailed(AuthFailure),
     /// The answer to one recipient's RCPT. Its final outcome is in the report.
     Recipient {
         /// The transaction.
@@ -37,6 +45,23 @@ pub enum Event {
     Reply(Reply),
     /// The connection is over. Always the last event.
     Closed(CloseReason),
+}
+
+/// What the server asks within a SASL exchange, decoded. `Debug` shows only how long it is.
+#[derive(Clone, Debug)]
+pub struct Challenge(pub(crate) Secret);
+
+impl Challenge {
+    /// The octets.
+    pub fn expose(&self) -> &[u8] {
+        self.0.expose()
+    }
+}
+
+impl PartialEq for Challenge {
+    fn eq(&self, other: &Self) -> bool {
+        self.expose() == other.expose()
+    }
 }
 
 /// Why a connection is over.
@@ -71,6 +96,9 @@ pub enum CloseReason {
     /// The server sent octets that are not SMTP.
     #[error("the server broke the protocol: {0}")]
     Malformed(ReplyError),
+    /// The server claimed that authentication had succeeded without proving that it knows the password.
+    #[error("the server did not prove that it knows the password")]
+    ServerUnproven,
     /// Octets came in clear behind the go-ahead for TLS: someone may be injecting replies.
     #[error("octets came in clear behind the go-ahead for TLS")]
     PlaintextAfterStartTls,
@@ -97,9 +125,7 @@ impl CloseReason {
             // An end without farewell may be the server's or the network's doing; nobody can tell.
             Self::Eof | Self::TimedOut(_) => Initiator::Network,
             Self::Refused { .. } | Self::ServerShutdown(_) => Initiator::Remote,
-            Self::Quit | Self::Unsolicited(_) | Self::Malformed(_) | Self::PlaintextAfterStartTls | Self::Aborted => {
-                Initiator::Local
-            }
+            _ => Initiator::Local,
         }
     }
 
@@ -122,6 +148,8 @@ pub enum Phase {
     Hello,
     /// The reply to STARTTLS and the handshake after it.
     StartTls,
+    /// The next step of authentication.
+    Auth,
     /// The reply to MAIL.
     Mail,
     /// The reply to RCPT.
@@ -144,6 +172,7 @@ impl core::fmt::Display for Phase {
             Self::Greeting => "the greeting",
             Self::Hello => "the reply to the hello",
             Self::StartTls => "TLS",
+            Self::Auth => "the next step of authentication",
             Self::Mail => "the reply to MAIL",
             Self::Rcpt => "the reply to RCPT",
             Self::DataInit => "the go-ahead for the content",

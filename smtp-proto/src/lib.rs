@@ -123,6 +123,9 @@ mod outcome;
 mod parameter;
 mod reply;
 mod report;
+pub mod sasl;
+mod secret;
+mod setup;
 mod time;
 mod transaction;
 
@@ -131,9 +134,9 @@ pub use body::{BodyError, DotStuffer, LineEndings, LongLines};
 pub use capability::{Capabilities, Extension};
 pub use command::{Command, CommandError, CommandLine};
 pub use config::{Chunking, Config, Protocol, Security, Timeouts};
-pub use connection::{Body, Connection, Piece, State, Transmit};
+pub use connection::{Body, Connection, Piece, Received, State, Transmit};
 pub use error::{Failure, UsageError};
-pub use event::{CloseReason, Event, Initiator, Phase};
+pub use event::{Challenge, CloseReason, Event, Initiator, Phase};
 pub use outcome::{Outcome, Stage};
 pub use parameter::{BodyType, Parameter, ParameterError};
 pub use reply::{
@@ -141,5 +144,6 @@ pub use reply::{
     parse_reply,
 };
 pub use report::Report;
+pub use setup::{SecurityReport, Setup, StartTls, Step, TlsPolicy};
 pub use time::Time;
 pub use transaction::{OnRefusal, Recipient, Transaction, TransactionId};

@@ -12,6 +12,8 @@ pub(super) enum Expect {
     Ehlo,
     Helo,
     StartTls,
+    /// AUTH, or a response within its exchange.
+    Auth,
     /// MAIL of the current transaction.
     Mail,
     /// RCPT of the current transaction's recipient with that index.
@@ -39,6 +41,7 @@ impl Expect {
             Self::Greeting => Phase::Greeting,
             Self::Ehlo | Self::Helo => Phase::Hello,
             Self::StartTls => Phase::StartTls,
+            Self::Auth => Phase::Auth,
             Self::Mail => Phase::Mail,
             Self::Rcpt(_) => Phase::Rcpt,
             Self::Data => Phase::DataInit,

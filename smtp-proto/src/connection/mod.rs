@@ -1,5 +1,6 @@
 //! The connection: its public surface. What replies do stands in [`phase`].
 
+mod auth;
 mod body;
 mod chunks;
 mod deadline;
@@ -7,6 +8,7 @@ mod envelope;
 mod expect;
 mod outbox;
 mod phase;
+mod verbs;
 
 use alloc::collections::VecDeque;
 use core::fmt;
@@ -18,16 +20,16 @@ use self::envelope::Envelope;
 use self::expect::{Expect, Expected};
 use self::outbox::Outbox;
 pub use self::outbox::{Piece, Transmit};
-use self::phase::{Content, Session};
-use crate::address::HelloName;
-use crate::capability::{Capabilities, Extension};
-use crate::command::{Command, CommandLine};
-use crate::config::{Chunking, Config, Protocol, Security};
+use self::phase::Session;
+use crate::capability::Capabilities;
+use crate::command::Command;
+use crate::config::{Config, Security};
 use crate::error::UsageError;
+use crate::escape::Escaped;
 use crate::event::{CloseReason, Event, Phase};
 use crate::reply::ReplyDecoder;
 use crate::time::Time;
-use crate::transaction::{Recipient, Transaction, TransactionId};
+use crate::transaction::TransactionId;
 
 /// One client connection to an SMTP or LMTP server.
 ///
@@ -54,6 +56,8 @@ pub struct Connection {
     secure: bool,
     /// A hello was accepted.
     greeted: bool,
+    /// AUTH succeeded.
+    authenticated: bool,
     capabilities: Capabilities,
     session: Session,
     /// The transaction that is on its way to its terminator.
@@ -84,6 +88,8 @@ pub enum State {
     Ready,
     /// Something is under way.
     Busy,
+    /// A SASL exchange is under way.
+    Authenticating,
     /// A TLS handshake is due.
     Upgrading,
     /// Over.
@@ -106,6 +112,7 @@ impl Connection {
             config,
             secure: security == Security::Tls,
             greeted: false,
+            authenticated: false,
             capabilities: Capabilities::default(),
             session: Session::Starting,
             current: None,
@@ -140,6 +147,9 @@ impl Connection {
                 }
                 _ => {}
             }
+            // A challenge may be longer than any other reply (RFC 4954 section 4).
+            let authenticating = matches!(self.session, Session::Authenticating(_));
+            decoder.allow_long_lines(authenticating);
             match decoder.decode(rest) {
                 Ok((taken, reply)) => {
                     rest = rest.get(taken..).unwrap_or_default();
@@ -265,250 +275,6 @@ impl Connection {
     }
 }
 
-/// Verbs.
-impl Connection {
-    /// Begins a transaction; exactly one [`Event::Completed`] will tell how it ended.
-    ///
-    /// Everything that can be known now is checked now: the server's size limit, and whether it offers what the
-    /// transaction needs. With [`Config::transaction_window`] over 1 it may be called again while earlier transactions wait
-    /// for their final reply.
-    ///
-    /// # Errors
-    ///
-    /// [`UsageError`]; nothing was sent.
-    pub fn begin(&mut self, transaction: Transaction) -> Result<TransactionId, UsageError> {
-        if transaction.recipients.is_empty() {
-            return Err(UsageError::NoRecipients);
-        }
-        let id = self.open(transaction, false)?;
-        self.start_envelope();
-        Ok(id)
-    }
-
-    /// Says MAIL by hand: opens a transaction whose further steps are [`rcpt`](Self::rcpt), [`data`](Self::data) or
-    /// [`bdat`](Self::bdat), and [`body`](Self::body). Each is answered by [`Event::Reply`], and the transaction as a whole by one
-    /// [`Event::Completed`]. A refusal of MAIL or DATA ends it; [`reset`](Self::reset) gives it up.
-    ///
-    /// # Errors
-    ///
-    /// [`UsageError`]; nothing was sent. The transaction must not have recipients yet.
-    pub fn mail(&mut self, transaction: Transaction) -> Result<TransactionId, UsageError> {
-        if !transaction.recipients.is_empty() {
-            return Err(UsageError::RecipientsByHand);
-        }
-        let id = self.open(transaction, true)?;
-        self.step_by_hand(Expect::Mail);
-        Ok(id)
-    }
-
-    /// Says RCPT by hand, within [`mail`](Self::mail).
-    ///
-    /// # Errors
-    ///
-    /// [`UsageError`]; nothing was sent.
-    pub fn rcpt(&mut self, recipient: impl Into<Recipient>) -> Result<(), UsageError> {
-        self.available()?;
-        self.current.as_ref().ok_or(UsageError::NoTransaction)?;
-        let recipient = recipient.into();
-        envelope::check_recipient(&recipient, &self.capabilities)?;
-        self.recipient_by_hand(recipient);
-        Ok(())
-    }
-
-    /// Says DATA by hand, once at least one recipient was accepted. After the go-ahead write to [`body`](Self::body).
-    ///
-    /// # Errors
-    ///
-    /// [`UsageError`]; nothing was sent.
-    pub fn data(&mut self) -> Result<(), UsageError> {
-        if self.content_by_hand()?.is_binary() {
-            return Err(UsageError::NeedsBdat);
-        }
-        self.step_by_hand(Expect::Data);
-        Ok(())
-    }
-
-    /// Sends the content of a transaction by hand by BDAT (RFC 3030), once at least one recipient was accepted. There is no
-    /// go-ahead: write to [`body`](Self::body) at once. Chunks are made and answered by themselves.
-    ///
-    /// # Errors
-    ///
-    /// [`UsageError`]; nothing was sent.
-    pub fn bdat(&mut self) -> Result<(), UsageError> {
-        self.content_by_hand()?;
-        if !self.capabilities.supports(Extension::Chunking) {
-            return Err(UsageError::Missing(Extension::Chunking));
-        }
-        self.start_chunks();
-        Ok(())
-    }
-
-    /// The transaction by hand, if its content may come now.
-    fn content_by_hand(&self) -> Result<&Envelope, UsageError> {
-        self.available()?;
-        let envelope = self.current.as_ref().ok_or(UsageError::NoTransaction)?;
-        if envelope.accepted() == 0 { Err(UsageError::NoRecipients) } else { Ok(envelope) }
-    }
-
-    /// The body to write to, exactly while the server waits for content.
-    pub fn body(&mut self) -> Option<Body<'_>> {
-        let owed = match &self.session {
-            Session::Content(Content::Lines(_)) => true,
-            Session::Content(Content::Chunks(chunks)) => !chunks.finished,
-            _ => false,
-        };
-        (owed && !self.write_closed).then_some(Body { connection: self })
-    }
-
-    /// Says EHLO, or in LMTP LHLO, again or for the first time. Answered by [`Event::Reply`] and, if accepted,
-    /// [`Event::Ready`]; either way it replaces all capabilities.
-    ///
-    /// # Errors
-    ///
-    /// [`UsageError`]; nothing was sent.
-    pub fn ehlo(&mut self) -> Result<(), UsageError> {
-        self.idle()?;
-        self.hello_by_hand(Expect::Ehlo);
-        Ok(())
-    }
-
-    /// Says HELO, which leaves no capabilities. Answered as [`ehlo`](Self::ehlo).
-    ///
-    /// # Errors
-    ///
-    /// [`UsageError`]; nothing was sent. LMTP has no HELO.
-    pub fn helo(&mut self) -> Result<(), UsageError> {
-        self.idle()?;
-        if self.config.protocol == Protocol::Lmtp {
-            return Err(UsageError::NoHelo);
-        }
-        self.hello_by_hand(Expect::Helo);
-        Ok(())
-    }
-
-    /// The name for hellos from here on.
-    pub fn set_hello_name(&mut self, name: HelloName) {
-        self.config.hello = name;
-    }
-
-    /// Says STARTTLS. A go-ahead is [`Event::UpgradeTls`], a refusal [`Event::Reply`].
-    ///
-    /// # Errors
-    ///
-    /// [`UsageError`]; nothing was sent. The server has to offer it, and only once (RFC 3207 section 4.2).
-    pub fn starttls(&mut self) -> Result<(), UsageError> {
-        self.idle()?;
-        if self.secure {
-            return Err(UsageError::AlreadySecure);
-        }
-        if !self.capabilities.supports(Extension::StartTls) {
-            return Err(UsageError::Missing(Extension::StartTls));
-        }
-        self.start_command(&Command::StartTls, Expect::StartTls);
-        Ok(())
-    }
-
-    /// Says a command of the caller's. Answered by [`Event::Reply`].
-    ///
-    /// # Errors
-    ///
-    /// [`UsageError`]; nothing was sent.
-    pub fn command(&mut self, line: &CommandLine) -> Result<(), UsageError> {
-        self.available()?;
-        if !line.as_str().is_ascii() && !self.capabilities.supports(Extension::SmtpUtf8) {
-            return Err(UsageError::NonAsciiAddress);
-        }
-        self.start_command(&Command::Line(line), Expect::Command);
-        Ok(())
-    }
-
-    /// Says NOOP. Answered by [`Event::Reply`].
-    ///
-    /// # Errors
-    ///
-    /// [`UsageError`]; nothing was sent.
-    pub fn noop(&mut self) -> Result<(), UsageError> {
-        self.available()?;
-        self.start_command(&Command::Noop, Expect::Command);
-        Ok(())
-    }
-
-    /// Says RSET, giving up a transaction by hand. Answered by [`Event::Reply`]; if the server refuses it, the connection
-    /// closes. Transactions of [`begin`](Self::begin) need no RSET: the core says it after every failure.
-    ///
-    /// # Errors
-    ///
-    /// [`UsageError`]; nothing was sent.
-    pub fn reset(&mut self) -> Result<(), UsageError> {
-        self.available()?;
-        self.start_command(&Command::Rset, Expect::Reset);
-        Ok(())
-    }
-
-    /// Says QUIT. The connection ends with [`CloseReason::Quit`], however the server takes it.
-    ///
-    /// # Errors
-    ///
-    /// [`UsageError`]; nothing was sent.
-    pub fn quit(&mut self) -> Result<(), UsageError> {
-        self.available()?;
-        self.quit_because(CloseReason::Quit);
-        Ok(())
-    }
-
-    /// Ends the connection at once, without terminator and without QUIT: the stream has to be dropped. What was not sent
-    /// in full never will be.
-    pub fn abort(&mut self) {
-        self.close(CloseReason::Aborted);
-    }
-
-    /// Opens a transaction, if that is possible now and with this server.
-    fn open(&mut self, transaction: Transaction, by_hand: bool) -> Result<TransactionId, UsageError> {
-        self.may_begin()?;
-        if !self.greeted {
-            return Err(UsageError::NeedsHello);
-        }
-        let transaction = envelope::prepare(transaction, &self.capabilities)?;
-        let prefer = self.config.chunking == Chunking::Prefer && self.capabilities.supports(Extension::Chunking);
-        let id = TransactionId(self.next_id);
-        self.next_id += 1;
-        let mut envelope = Envelope::new(id, transaction, by_hand);
-        envelope.chunked = envelope.is_binary() || prefer;
-        self.current = Some(envelope);
-        Ok(id)
-    }
-
-    fn may_begin(&self) -> Result<(), UsageError> {
-        match self.session {
-            Session::Closed(_) | Session::Quitting(_) => Err(UsageError::Closed),
-            // While a chunk may still be refused, RSET may have to come next.
-            Session::Ready if self.expected.holds(Expect::Chunk) => Err(UsageError::Busy),
-            Session::Ready if self.current.is_none() && self.awaiting.len() < self.transaction_window() => Ok(()),
-            _ => Err(UsageError::Busy),
-        }
-    }
-
-    fn transaction_window(&self) -> usize {
-        let pipelining = self.config.pipelining && self.capabilities.supports(Extension::Pipelining);
-        if pipelining { self.config.transaction_window.max(1) } else { 1 }
-    }
-
-    /// A command may be sent, perhaps within a transaction by hand.
-    fn available(&self) -> Result<(), UsageError> {
-        match self.session {
-            Session::Closed(_) | Session::Quitting(_) => Err(UsageError::Closed),
-            Session::Ready if self.awaiting.is_empty() => Ok(()),
-            _ => Err(UsageError::Busy),
-        }
-    }
-
-    /// A command may be sent and no transaction is open.
-    fn idle(&self) -> Result<(), UsageError> {
-        self.available()?;
-        if self.current.is_some() { Err(UsageError::Busy) } else { Ok(()) }
-    }
-}
-
 /// Getters.
 impl Connection {
     /// What the server offers, by the last hello. Empty before it, after HELO and while TLS is being set up.
@@ -522,6 +288,7 @@ impl Connection {
             Session::Closed(_) => State::Closed,
             Session::Starting => State::Starting,
             Session::Upgrading => State::Upgrading,
+            Session::Authenticating(_) => State::Authenticating,
             Session::Ready if self.awaiting.is_empty() => State::Ready,
             _ => State::Busy,
         }
@@ -551,9 +318,45 @@ impl Connection {
         self.secure
     }
 
+    /// Whether AUTH has succeeded.
+    pub fn is_authenticated(&self) -> bool {
+        self.authenticated
+    }
+
+    /// A line that came from the server, or the part of one that came in one piece, for a transcript: escaped, and the
+    /// challenges of a SASL exchange hidden.
+    pub fn transcribe<'a>(&self, line: &'a [u8]) -> Received<'a> {
+        let challenge = !self.decoder.is_empty() || line.starts_with(b"334");
+        let hidden = matches!(self.session, Session::Authenticating(_)) && challenge;
+        Received { line, hidden }
+    }
+
     /// The configuration in force.
     pub fn config(&self) -> &Config {
         &self.config
+    }
+}
+
+/// Something received, for a transcript: `Display` shows it without control characters and without secrets.
+#[derive(Clone, Copy)]
+pub struct Received<'a> {
+    line: &'a [u8],
+    hidden: bool,
+}
+
+impl fmt::Display for Received<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.hidden {
+            return write!(f, "<{} octets of a challenge>", self.line.len());
+        }
+        let line = self.line.strip_suffix(b"\n").unwrap_or(self.line);
+        Escaped(line.strip_suffix(b"\r").unwrap_or(line)).fmt(f)
+    }
+}
+
+impl fmt::Debug for Received<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
     }
 }
 

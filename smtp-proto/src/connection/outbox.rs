@@ -5,8 +5,9 @@ use core::fmt;
 use core::ops::Deref;
 
 use bytes::{Buf, BytesMut};
+use zeroize::Zeroize;
 
-use crate::command::Command;
+use crate::command::{Command, LINE_LIMIT};
 use crate::escape::Escaped;
 
 /// The outgoing stream: what was queued and not yet transmitted, and how far it has come.
@@ -29,6 +30,8 @@ struct Run {
 enum Kind {
     Command,
     Content,
+    /// What a log must not show; overwritten once it has left.
+    Secret,
 }
 
 impl Outbox {
@@ -38,6 +41,36 @@ impl Outbox {
         command.encode(&mut self.buffer);
         self.mark(Kind::Command);
         self.buffer.len() - before
+    }
+
+    /// Appends AUTH; the initial response, already encoded, is secret.
+    pub(super) fn auth(&mut self, mechanism: &str, initial: Option<&str>) {
+        // All at once, so that growing leaves no copy of the secret behind.
+        self.buffer.reserve(LINE_LIMIT);
+        for part in ["AUTH ", mechanism] {
+            self.buffer.extend_from_slice(part.as_bytes());
+        }
+        match initial {
+            None => {
+                self.buffer.extend_from_slice(b"\r\n");
+                self.mark(Kind::Command);
+            }
+            Some(initial) => {
+                self.buffer.extend_from_slice(b" ");
+                self.mark(Kind::Command);
+                self.secret_line(initial);
+            }
+        }
+    }
+
+    /// Appends a line that is secret and returns its length.
+    pub(super) fn secret_line(&mut self, line: &str) -> usize {
+        let length = line.len() + "\r\n".len();
+        self.buffer.reserve(length);
+        self.buffer.extend_from_slice(line.as_bytes());
+        self.buffer.extend_from_slice(b"\r\n");
+        self.mark(Kind::Secret);
+        length
     }
 
     /// Appends content by way of `write`.
@@ -106,6 +139,10 @@ impl Outbox {
 
     pub(super) fn advance(&mut self, taken: usize) {
         let taken = taken.min(self.buffer.len());
+        if self.runs.iter().any(|run| run.kind == Kind::Secret) {
+            // What goes with it in one write is of the same exchange; nothing else is worth sparing.
+            self.buffer.iter_mut().take(taken).for_each(Zeroize::zeroize);
+        }
         self.buffer.advance(taken);
         self.transmitted += taken as u64;
         while self.runs.front().is_some_and(|run| run.end <= self.transmitted) {
@@ -115,6 +152,9 @@ impl Outbox {
 
     /// Drops what was not transmitted, and the buffer with it.
     pub(super) fn discard(&mut self) {
+        if self.runs.iter().any(|run| run.kind == Kind::Secret) {
+            self.buffer.zeroize();
+        }
         self.buffer = BytesMut::new();
         self.runs.clear();
     }
@@ -127,7 +167,7 @@ impl Outbox {
 
 /// Octets to write to the stream: derefs to `[u8]`, never empty.
 ///
-/// Its `Debug` shows commands escaped and of content only the size, so it is fit for any log.
+/// Its `Debug` shows commands escaped, and of content and of SASL exchanges only the size, so it is fit for any log.
 #[derive(Clone, Copy)]
 pub struct Transmit<'a> {
     octets: &'a [u8],
@@ -151,11 +191,13 @@ impl<'a> Transmit<'a> {
             let length = usize::try_from(run.end - offset).unwrap_or(usize::MAX).min(rest.len());
             let (octets, after) = rest.split_at(length);
             (rest, offset) = (after, run.end);
-            let (lines, content) = match run.kind {
+            let (lines, hidden) = match run.kind {
                 Kind::Command => (octets, None),
-                Kind::Content => (&[][..], (length > 0).then_some(Piece::Content(length))),
+                Kind::Content => (&[][..], Some(Piece::Content(length))),
+                Kind::Secret => (&[][..], Some(Piece::Secret(length))),
             };
-            lines.split_inclusive(|&octet| octet == b'\n').map(Piece::Command).chain(content)
+            let hidden = hidden.filter(|_| length > 0);
+            lines.split_inclusive(|&octet| octet == b'\n').map(Piece::Command).chain(hidden)
         })
     }
 }
@@ -182,6 +224,8 @@ pub enum Piece<'a> {
     Command(&'a [u8]),
     /// So many octets of content, terminator included.
     Content(usize),
+    /// So many octets of a SASL exchange.
+    Secret(usize),
 }
 
 impl fmt::Display for Piece<'_> {
@@ -190,6 +234,7 @@ impl fmt::Display for Piece<'_> {
             Self::Command(line) => Escaped(line.strip_suffix(b"\r\n").unwrap_or(line)).fmt(f),
             Self::Content(1) => f.write_str("<1 octet of content>"),
             Self::Content(length) => write!(f, "<{length} octets of content>"),
+            Self::Secret(length) => write!(f, "<{length} secret octets>"),
         }
     }
 }

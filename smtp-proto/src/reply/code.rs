@@ -43,6 +43,11 @@ impl ReplyCode {
         }
     }
 
+    /// Whether the first digit is 5.
+    pub const fn is_permanent(self) -> bool {
+        matches!(self.severity(), Severity::Permanent)
+    }
+
     /// Whether the first digit is 4 or 5.
     pub const fn is_refusal(self) -> bool {
         matches!(self.severity(), Severity::Transient | Severity::Permanent)

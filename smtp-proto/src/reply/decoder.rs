@@ -59,7 +59,7 @@ impl ReplyDecoder {
         if core::mem::take(&mut self.spent) {
             self.held.clear();
             self.held.shrink_to(KEPT);
-            self.framing = Framing::default();
+            self.framing.restart();
         }
         if let Some(error) = self.failed {
             return Err(error);
@@ -78,6 +78,11 @@ impl ReplyDecoder {
                 Ok((taken, Some(framing::view(code, whole, length))))
             }
         }
+    }
+
+    /// Lets a line be as long as a whole reply.
+    pub(crate) fn allow_long_lines(&mut self, allow: bool) {
+        self.framing.long_lines = allow;
     }
 
     /// Whether no part of a reply is held.

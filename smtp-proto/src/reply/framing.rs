@@ -71,16 +71,24 @@ pub(super) struct Framing {
     lines: usize,
     /// Octets of all complete lines.
     pub(super) total: usize,
+    /// Lines are bounded only by the total.
+    pub(super) long_lines: bool,
 }
 
 impl Framing {
+    /// Begins the next reply.
+    pub(super) fn restart(&mut self) {
+        *self = Self { long_lines: self.long_lines, ..Self::default() };
+    }
+
     /// Checks that a line of `length` octets, ended or not, still fits.
     pub(super) fn measure(&self, length: usize, limits: &ReplyLimits) -> Result<(), ReplyError> {
         // The limit that lies nearer is the one that the octets break first.
         let left = limits.total.saturating_sub(self.total);
-        if length <= limits.line.min(left) {
+        let line = if self.long_lines { limits.total } else { limits.line };
+        if length <= line.min(left) {
             Ok(())
-        } else if left < limits.line {
+        } else if left <= line {
             Err(ReplyError::TooLong)
         } else {
             Err(ReplyError::LineTooLong)

@@ -138,11 +138,6 @@ impl Reply {
         crate::ForwardPath::parse(path).ok()
     }
 
-    /// Displays octets of a server's without any control character, as this type's own `Display` does with text.
-    pub fn escape(octets: &[u8]) -> impl fmt::Display {
-        Escaped(octets.strip_suffix(b"\n").map_or(octets, |line| line.strip_suffix(b"\r").unwrap_or(line)))
-    }
-
     /// What a reply to VRFY says (RFC 5321 section 3.5.3).
     pub fn verification(&self) -> Verification {
         Verification::of(self.code)

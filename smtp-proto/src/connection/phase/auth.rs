@@ -1,0 +1,70 @@
+//! What an authentication goes through.
+
+use super::Session;
+use crate::connection::Connection;
+use crate::connection::auth::{Answer, Exchange};
+use crate::connection::expect::Expect;
+use crate::event::{Challenge, CloseReason, Event};
+use crate::reply::Reply;
+use crate::sasl::{SaslError, Secret};
+
+/// Cancels an exchange (RFC 4954 section 4).
+const CANCEL: &str = "*";
+
+impl Connection {
+    /// Says AUTH.
+    pub(in crate::connection) fn start_auth(&mut self, mut exchange: Exchange, given: Option<Secret>) {
+        let initial = exchange.initial(given, self.config.initial_response);
+        let start = self.outbox.end();
+        self.outbox.auth(exchange.name(), initial.as_ref().map(|encoded| encoded.as_str()));
+        let end = self.outbox.end();
+        self.expected.push(Expect::Auth, usize::try_from(end - start).unwrap_or_default(), end);
+        self.session = Session::Authenticating(exchange);
+    }
+
+    /// Answers a challenge for the caller, or cancels. False when none is due.
+    pub(in crate::connection) fn answer_by_hand(&mut self, response: Result<&str, SaslError>) -> bool {
+        let Session::Authenticating(exchange) = &mut self.session else { return false };
+        let due = exchange.answered(response.err());
+        if due {
+            self.respond(response.unwrap_or(CANCEL));
+        }
+        due
+    }
+
+    fn respond(&mut self, line: &str) {
+        let length = self.outbox.secret_line(line);
+        self.expected.push(Expect::Auth, length, self.outbox.end());
+    }
+
+    pub(super) fn on_auth(&mut self, reply: Reply) {
+        let Session::Authenticating(exchange) = &mut self.session else { return };
+        match reply.code().get() {
+            // After a cancellation neither makes sense any more.
+            235 | 334 if exchange.is_cancelled() => self.close(CloseReason::Unsolicited(reply)),
+            334 => match exchange.answer(&reply) {
+                Answer::Response(response) => self.respond(&response),
+                Answer::Cancel => self.respond(CANCEL),
+                Answer::AskCaller(challenge) => self.events.push_back(Event::AuthChallenge(Challenge(challenge))),
+            },
+            235 => match exchange.verify() {
+                Ok(()) => {
+                    self.authenticated = true;
+                    self.session = Session::Ready;
+                    self.events.push_back(Event::Authenticated(reply));
+                }
+                Err(error) => {
+                    self.fail_auth(reply, Some(error));
+                    self.close(CloseReason::ServerUnproven);
+                }
+            },
+            _ => self.fail_auth(reply, None),
+        }
+    }
+
+    fn fail_auth(&mut self, reply: Reply, error: Option<SaslError>) {
+        if let Session::Authenticating(exchange) = core::mem::replace(&mut self.session, Session::Ready) {
+            self.events.push_back(Event::AuthFailed(exchange.into_failure(reply, error)));
+        }
+    }
+}

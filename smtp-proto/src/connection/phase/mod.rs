@@ -1,0 +1,156 @@
+//! The state table: what each reply does. Only this folder assigns `session`.
+//!
+//! | expected | 2yz | 3yz | 4yz, 5yz |
+//! |---|---|---|---|
+//! | greeting | say hello | QUIT | QUIT |
+//! | EHLO, LHLO | ready | QUIT | 5yz in SMTP: HELO; else QUIT |
+//! | HELO | ready | QUIT | QUIT |
+//! | AUTH | 235: authenticated, if the mechanism agrees; else failed | 334: next step; else close | failed |
+//! | STARTTLS | 220: handshake; else back to ready | hand over, close | back to ready |
+//! | MAIL | go on | fail, close | fail |
+//! | RCPT | recipient accepted | recipient refused, close | recipient refused |
+//! | DATA | fail | 354: content, or a lone dot if there is nobody; else fail, close | fail |
+//! | chunk | go on | close | send no more, fail |
+//! | lone dot | over | close | over |
+//! | end of content | accepted | in doubt, close | refused |
+//! | RSET | over | close | close |
+//! | hello by hand, other | hand over | hand over, close | hand over |
+//! | QUIT | closed | closed | closed |
+//!
+//! "Fail" reads the replies still due, then says RSET; the transaction is over when that is answered. Where a 3yz is not
+//! due the connection is closed, since the server may take whatever comes next for content. 421 does what its row says
+//! and closes. A reply that nothing is due for closes too, except a refusal while content is leaving, which is its final
+//! reply come early.
+
+mod auth;
+mod delivery;
+mod session;
+
+use super::Connection;
+use super::auth::Exchange;
+use super::chunks::Chunks;
+use super::expect::Expect;
+use crate::body::DotStuffer;
+use crate::event::{CloseReason, Event, Phase};
+use crate::outcome::Stage;
+use crate::reply::{Reply, ReplyRef};
+
+/// What a connection is doing.
+#[derive(Debug)]
+pub(super) enum Session {
+    /// Waits for the greeting, or for the reply to an automatic hello.
+    Starting,
+    /// Nothing is under way, except perhaps transactions whose content is complete, or one by hand between two steps.
+    Ready,
+    /// One command is under way.
+    Busy,
+    /// A SASL exchange is under way.
+    Authenticating(Exchange),
+    /// The go-ahead for TLS was given; nothing may come in clear any more.
+    Upgrading,
+    /// The current transaction is on its way to DATA.
+    Envelope,
+    /// The current transaction's content is being taken.
+    Content(Content),
+    /// A chunk of the current transaction was refused; the replies to those behind it are still to come.
+    Draining,
+    /// QUIT was said; the end will have this reason.
+    Quitting(CloseReason),
+    Closed(CloseReason),
+}
+
+/// How content leaves.
+#[derive(Debug)]
+pub(super) enum Content {
+    /// As lines, by DATA.
+    Lines(DotStuffer),
+    /// As it is, by BDAT.
+    Chunks(Chunks),
+}
+
+/// RFC 5321 section 3.8: the server closes the connection after this.
+const SHUTTING_DOWN: u16 = 421;
+
+impl Connection {
+    /// One reply has come. `more` says that octets follow it in the same input.
+    pub(in crate::connection) fn on_reply(&mut self, reply: ReplyRef<'_>, more: bool) {
+        let Some(expect) = self.expected.answer(self.outbox.transmitted()) else {
+            return self.on_reply_not_due(reply);
+        };
+        // A server could answer each of many recipients at length; every other reply is one of few.
+        let reply = match expect {
+            Expect::Rcpt(_) => reply.to_owned_up_to(self.config.reply_limits.recipient_text),
+            _ => reply.to_owned(),
+        };
+        let end = self.end_after(expect, &reply);
+        match expect {
+            Expect::Greeting => self.on_greeting(reply),
+            Expect::Ehlo | Expect::Helo => self.on_hello(expect, reply),
+            Expect::StartTls => self.on_starttls(reply, more),
+            Expect::Auth => self.on_auth(reply),
+            Expect::Mail | Expect::Rcpt(_) | Expect::Data => self.on_envelope(expect, reply),
+            Expect::LoneDot => self.on_lone_dot(),
+            Expect::Chunk | Expect::Final if matches!(self.session, Session::Draining) => self.drain(),
+            Expect::Chunk => self.on_chunk(&reply),
+            Expect::Final => self.on_final(reply),
+            Expect::Cleanup => self.on_cleanup(reply),
+            Expect::Reset => self.on_reset(reply),
+            Expect::Command => {
+                self.session = Session::Ready;
+                self.events.push_back(Event::Reply(reply));
+            }
+            Expect::Quit => self.finish_quitting(),
+        }
+        match end {
+            Some(reason) if !matches!(self.session, Session::Quitting(_)) => self.close(reason),
+            _ => self.pump(),
+        }
+    }
+
+    /// Why the connection ends with this reply, whatever else it does: the server said so, or said 3yz where none is due.
+    fn end_after(&self, expect: Expect, reply: &Reply) -> Option<CloseReason> {
+        match (expect, reply.code().get()) {
+            (_, SHUTTING_DOWN) => Some(CloseReason::ServerShutdown(reply.clone())),
+            (Expect::Data, 354) | (Expect::Auth, 334) => None,
+            (_, 300..=399) => Some(CloseReason::Unsolicited(reply.clone())),
+            _ => None,
+        }
+    }
+
+    /// A reply has come and no command has left in full that it could answer.
+    fn on_reply_not_due(&mut self, reply: ReplyRef<'_>) {
+        let code = reply.code();
+        let reply = reply.to_owned();
+        if let Session::Quitting(_) = self.session {
+            return self.finish_quitting();
+        }
+        let front = self.expected.front();
+        let chunk = match front {
+            Some((Expect::Chunk, _)) => true,
+            Some((Expect::Final, _)) => self.awaiting.front().is_some_and(|envelope| envelope.chunked),
+            _ => false,
+        };
+        if chunk && code.is_refusal() && code.get() != SHUTTING_DOWN {
+            // It is this chunk's reply come early; the chunk has to be finished all the same.
+            self.expected.take();
+            return self.refuse_chunks(&reply);
+        }
+        let leaving = match (front, &self.session) {
+            (Some((Expect::Final, _)), _) => self.awaiting.front_mut(),
+            (None, Session::Content(_)) => self.current.as_mut(),
+            _ => None,
+        };
+        let refused = match leaving {
+            Some(envelope) if code.is_refusal() => {
+                envelope.refuse_content(Stage::Content, &reply);
+                true
+            }
+            _ => false,
+        };
+        self.close(match code.get() {
+            SHUTTING_DOWN => CloseReason::ServerShutdown(reply),
+            _ if refused => CloseReason::Refused { phase: Phase::DataBlock, reply },
+            _ => CloseReason::Unsolicited(reply),
+        });
+    }
+}

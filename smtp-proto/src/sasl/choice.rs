@@ -1,0 +1,205 @@
+//! Which mechanism to use.
+
+use alloc::boxed::Box;
+use alloc::string::ToString;
+use alloc::vec::Vec;
+
+use super::credentials::Kind;
+use super::{Anonymous, CramMd5, Credentials, External, Login, Mechanism, OAuthBearer, Plain, SaslError, XOAuth2};
+#[cfg(feature = "scram")]
+use super::{Binding, Iterations, Scram, ScramHash};
+use crate::capability::Capabilities;
+
+/// What a TLS connection can bind an exchange to. Given by whoever did the handshake.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ChannelBindings {
+    /// 32 octets exported with label `EXPORTER-Channel-Binding` and an empty context (RFC 9266). On TLS 1.2 only with the
+    /// extended master secret.
+    pub tls_exporter: Option<Vec<u8>>,
+    /// The hash of the server's certificate (RFC 5929 section 4.1).
+    pub tls_server_end_point: Option<Vec<u8>>,
+}
+
+impl ChannelBindings {
+    /// The one that is used, by its registered name.
+    pub(crate) fn preferred(&self) -> Option<&'static str> {
+        let exporter = self.tls_exporter.as_ref().map(|_| "tls-exporter");
+        exporter.or_else(|| self.tls_server_end_point.as_ref().map(|_| "tls-server-end-point"))
+    }
+}
+
+/// What a choice depends on besides credentials and offers.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct Choice {
+    /// Whether the stream is encrypted.
+    pub secure: bool,
+    /// Whether a password or token may cross in clear. Default false.
+    pub danger_in_clear: bool,
+    /// Fresh randomness for this exchange: 18 octets or more. Without it SCRAM is not used.
+    pub nonce: Vec<u8>,
+    /// What TLS can bind the exchange to.
+    pub bindings: ChannelBindings,
+    /// Whether SCRAM has to be bound to TLS: without an offer of that, nothing is chosen.
+    pub require_binding: bool,
+    /// How many iterations SCRAM may cost.
+    #[cfg(feature = "scram")]
+    pub iterations: Iterations,
+    /// The host and port of the server, told to OAUTHBEARER.
+    pub server: Option<(Box<str>, u16)>,
+    /// Mechanisms that were tried already, and all that come before them in the order.
+    pub tried: Vec<Box<str>>,
+}
+
+/// Why no mechanism can be used.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ChooseError {
+    /// The server offers none that these credentials can be used with.
+    #[error("the server offers no mechanism for these credentials; it offers: {offered}")]
+    NotOffered {
+        /// What it offers.
+        offered: Box<str>,
+    },
+    /// The ones it offers would show a password or token to whoever listens.
+    #[error("the mechanisms that the server offers need TLS")]
+    NeedsTls,
+    /// The credentials cannot be used: SASLprep refuses them, or the token source has no token.
+    #[error("the credentials cannot be used: {0}")]
+    Credentials(SaslError),
+}
+
+/// One way to use credentials.
+#[derive(Clone, Debug)]
+enum Candidate {
+    #[cfg(feature = "scram")]
+    Scram(ScramHash, Binding),
+    CramMd5,
+    Plain,
+    Login,
+    OAuthBearer,
+    XOAuth2,
+    External,
+    Anonymous,
+}
+
+impl Candidate {
+    fn name(&self) -> &'static str {
+        match self {
+            #[cfg(feature = "scram")]
+            Self::Scram(hash, binding) => hash.mechanism(binding.is_plus()),
+            Self::CramMd5 => "CRAM-MD5",
+            Self::Plain => "PLAIN",
+            Self::Login => "LOGIN",
+            Self::OAuthBearer => "OAUTHBEARER",
+            Self::XOAuth2 => "XOAUTH2",
+            Self::External => "EXTERNAL",
+            Self::Anonymous => "ANONYMOUS",
+        }
+    }
+
+    fn needs_tls(&self) -> bool {
+        matches!(self, Self::Plain | Self::Login | Self::OAuthBearer | Self::XOAuth2)
+    }
+}
+
+/// Picks the strongest mechanism that the server offers and these credentials allow.
+///
+/// For a password: SCRAM bound to TLS, SCRAM, CRAM-MD5, PLAIN, LOGIN; for a token OAUTHBEARER, XOAUTH2.
+///
+/// # Errors
+///
+/// [`ChooseError`] when there is none. That is an error and never a reason to go on without authentication.
+pub fn choose(
+    credentials: &Credentials,
+    offered: &Capabilities,
+    choice: &Choice,
+) -> Result<Box<dyn Mechanism>, ChooseError> {
+    let offers = |name: &str| offered.auth_mechanisms().any(|mechanism| mechanism.eq_ignore_ascii_case(name));
+    let candidates = candidates(credentials, choice, &offers);
+    let last_tried =
+        candidates.iter().rposition(|candidate| choice.tried.iter().any(|tried| **tried == *candidate.name()));
+    let mut usable = candidates
+        .into_iter()
+        .enumerate()
+        .filter(|(index, candidate)| last_tried.is_none_or(|last| *index > last) && offers(candidate.name()))
+        .map(|(_, candidate)| candidate)
+        .peekable();
+    if usable.peek().is_none() {
+        let offered: Vec<&str> = offered.auth_mechanisms().collect();
+        let offered = if offered.is_empty() { "none".to_string() } else { offered.join(" ") };
+        return Err(ChooseError::NotOffered { offered: offered.into() });
+    }
+    let safe = choice.secure || choice.danger_in_clear;
+    let candidate = usable.find(|candidate| safe || !candidate.needs_tls()).ok_or(ChooseError::NeedsTls)?;
+    build(&candidate, credentials, choice).map_err(ChooseError::Credentials)
+}
+
+/// Every way to use the credentials, strongest first.
+fn candidates(credentials: &Credentials, choice: &Choice, offers: &dyn Fn(&str) -> bool) -> Vec<Candidate> {
+    match credentials.kind {
+        Kind::Password { .. } => {
+            let mut candidates = scram_candidates(choice, offers);
+            if !choice.require_binding {
+                candidates.extend([Candidate::CramMd5, Candidate::Plain, Candidate::Login]);
+            }
+            if credentials.authzid.is_some() {
+                // These have no place for it.
+                candidates.retain(|candidate| !matches!(candidate, Candidate::CramMd5 | Candidate::Login));
+            }
+            candidates
+        }
+        Kind::Token { .. } => alloc::vec![Candidate::OAuthBearer, Candidate::XOAuth2],
+        Kind::External => alloc::vec![Candidate::External],
+        Kind::Anonymous { .. } => alloc::vec![Candidate::Anonymous],
+    }
+}
+
+#[cfg(feature = "scram")]
+fn scram_candidates(choice: &Choice, offers: &dyn Fn(&str) -> bool) -> Vec<Candidate> {
+    const STRONGEST_FIRST: [ScramHash; 3] = [ScramHash::Sha512, ScramHash::Sha256, ScramHash::Sha1];
+    if choice.nonce.len() < 18 {
+        return Vec::new();
+    }
+    let exporter = choice.bindings.tls_exporter.clone().map(Binding::TlsExporter);
+    let bound = exporter.or_else(|| choice.bindings.tls_server_end_point.clone().map(Binding::TlsServerEndPoint));
+    let offers_plus = STRONGEST_FIRST.iter().any(|hash| offers(hash.mechanism(true)));
+    let unbound = match &bound {
+        // The server offers it for another hash at least; to say that it does not would be taken for an attack.
+        Some(_) if offers_plus => Binding::Unsupported,
+        Some(_) => Binding::NotOffered,
+        None => Binding::Unsupported,
+    };
+    let plus = bound.iter().flat_map(|bound| STRONGEST_FIRST.map(|hash| Candidate::Scram(hash, bound.clone())));
+    let plain = STRONGEST_FIRST.map(|hash| Candidate::Scram(hash, unbound.clone()));
+    plus.chain(plain.into_iter().filter(|_| !choice.require_binding)).collect()
+}
+
+#[cfg(not(feature = "scram"))]
+fn scram_candidates(_: &Choice, _: &dyn Fn(&str) -> bool) -> Vec<Candidate> {
+    Vec::new()
+}
+
+fn build(candidate: &Candidate, credentials: &Credentials, choice: &Choice) -> Result<Box<dyn Mechanism>, SaslError> {
+    let authzid = credentials.authzid.as_deref();
+    Ok(match (candidate, &credentials.kind) {
+        #[cfg(feature = "scram")]
+        (Candidate::Scram(hash, binding), Kind::Password { authcid, password }) => {
+            Box::new(Scram::new(*hash, authzid, authcid, password, &choice.nonce, binding.clone(), choice.iterations)?)
+        }
+        (Candidate::CramMd5, Kind::Password { authcid, password }) => Box::new(CramMd5::new(authcid, password)),
+        (Candidate::Plain, Kind::Password { authcid, password }) => {
+            Box::new(Plain::new(authzid.unwrap_or_default(), authcid, password))
+        }
+        (Candidate::Login, Kind::Password { authcid, password }) => Box::new(Login::new(authcid, password)),
+        (Candidate::OAuthBearer, Kind::Token { user, source }) => {
+            Box::new(OAuthBearer::new(user, &source().ok_or(SaslError::Cancelled)?, choice.server.as_ref()))
+        }
+        (Candidate::XOAuth2, Kind::Token { user, source }) => {
+            Box::new(XOAuth2::new(user, &source().ok_or(SaslError::Cancelled)?))
+        }
+        (Candidate::Anonymous, Kind::Anonymous { trace }) => Box::new(Anonymous::new(trace)),
+        _ => Box::new(External::new(authzid.unwrap_or_default())),
+    })
+}

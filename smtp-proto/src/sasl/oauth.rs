@@ -1,0 +1,134 @@
+//! Bearer tokens: OAUTHBEARER (RFC 7628) and XOAUTH2, its older relative.
+
+use alloc::boxed::Box;
+use alloc::format;
+use alloc::vec::Vec;
+
+use super::{Mechanism, SaslError, Secret};
+
+/// Separates the parts of a message.
+const SEPARATOR: &str = "\x01";
+
+/// The one message that both mechanisms are, and what the server answers when it does not like it.
+#[derive(Debug)]
+struct Exchange {
+    message: Secret,
+    /// The server's account of its refusal: JSON.
+    error: Option<Vec<u8>>,
+}
+
+impl Exchange {
+    fn new(prefix: &str, token: &Secret) -> Self {
+        let bearer =
+            [prefix.as_bytes(), b"auth=Bearer ", token.expose(), SEPARATOR.as_bytes(), SEPARATOR.as_bytes()].concat();
+        Self { message: bearer.into(), error: None }
+    }
+
+    /// A refusal comes as a challenge, which has to be answered before the refusal proper comes.
+    fn refused(&mut self, challenge: &[u8], answer: &str) -> Result<Secret, SaslError> {
+        match self.error.replace(challenge.to_vec()) {
+            None => Ok(answer.into()),
+            Some(_) => Err(SaslError::UnexpectedChallenge),
+        }
+    }
+}
+
+/// OAUTHBEARER, RFC 7628.
+#[derive(Debug)]
+pub struct OAuthBearer(Exchange);
+
+impl OAuthBearer {
+    /// `server` is the host and port that the token is meant for, where the service wants to know.
+    pub(super) fn new(user: &str, token: &Secret, server: Option<&(Box<str>, u16)>) -> Self {
+        // A name within the GS2 header: RFC 5801 section 4.
+        let user = user.replace('=', "=3D").replace(',', "=2C");
+        let mut prefix = format!("n,a={user},{SEPARATOR}");
+        if let Some((host, port)) = server {
+            prefix += &format!("host={host}{SEPARATOR}port={port}{SEPARATOR}");
+        }
+        Self(Exchange::new(&prefix, token))
+    }
+}
+
+impl Mechanism for OAuthBearer {
+    fn name(&self) -> &str {
+        "OAUTHBEARER"
+    }
+
+    fn initial_response(&mut self) -> Option<Secret> {
+        Some(self.0.message.clone())
+    }
+
+    fn respond(&mut self, challenge: &[u8]) -> Result<Secret, SaslError> {
+        self.0.refused(challenge, SEPARATOR)
+    }
+
+    fn server_error(&mut self) -> Option<Vec<u8>> {
+        self.0.error.take()
+    }
+}
+
+/// XOAUTH2, as Google and Microsoft document it.
+#[derive(Debug)]
+pub struct XOAuth2(Exchange);
+
+impl XOAuth2 {
+    pub(super) fn new(user: &str, token: &Secret) -> Self {
+        Self(Exchange::new(&format!("user={user}{SEPARATOR}"), token))
+    }
+}
+
+impl Mechanism for XOAuth2 {
+    fn name(&self) -> &str {
+        "XOAUTH2"
+    }
+
+    fn initial_response(&mut self) -> Option<Secret> {
+        Some(self.0.message.clone())
+    }
+
+    fn respond(&mut self, challenge: &[u8]) -> Result<Secret, SaslError> {
+        self.0.refused(challenge, "")
+    }
+
+    fn server_error(&mut self) -> Option<Vec<u8>> {
+        self.0.error.take()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // C-129: the example of RFC 7628 section 4.1, and its failure of section 4.3.
+    #[test]
+    fn the_example_of_oauthbearer() {
+        let server = ("server.example.com".into(), 143);
+        let mut mechanism =
+            OAuthBearer::new("user@example.com", &"vF9dft4qmTc2Nvb3RlckBhbHRhdmlzdGEuY29tCg==".into(), Some(&server));
+        assert_eq!(
+            mechanism.initial_response().unwrap().expose(),
+            b"n,a=user@example.com,\x01host=server.example.com\x01port=143\x01auth=Bearer vF9dft4qmTc2Nvb3RlckBhbHRhdmlzdGEuY29tCg==\x01\x01"
+        );
+        assert_eq!(mechanism.respond(b"{\"status\":\"invalid_token\"}").unwrap().expose(), b"\x01");
+        assert!(mechanism.respond(b"{}").is_err());
+    }
+
+    #[test]
+    fn names_are_escaped_in_the_header() {
+        let mut mechanism = OAuthBearer::new("a,b=c", &"t".into(), None);
+        assert_eq!(mechanism.initial_response().unwrap().expose(), b"n,a=a=2Cb=3Dc,\x01auth=Bearer t\x01\x01");
+    }
+
+    #[test]
+    fn xoauth2_answers_a_refusal_with_nothing() {
+        let mut mechanism =
+            XOAuth2::new("someuser@example.com", &"ya29.vF9dft4qmTc2Nvb3RlckBhdHRhdmlzdGEuY29tCg".into());
+        assert_eq!(
+            mechanism.initial_response().unwrap().expose(),
+            b"user=someuser@example.com\x01auth=Bearer ya29.vF9dft4qmTc2Nvb3RlckBhdHRhdmlzdGEuY29tCg\x01\x01"
+        );
+        assert_eq!(mechanism.respond(b"{\"status\":\"401\"}").unwrap().expose(), b"");
+        assert_eq!(mechanism.server_error().unwrap(), b"{\"status\":\"401\"}");
+    }
+}

@@ -1,0 +1,190 @@
+//! Mechanisms that are one or two messages: PLAIN, LOGIN, CRAM-MD5, EXTERNAL, ANONYMOUS.
+
+use alloc::boxed::Box;
+use alloc::format;
+use alloc::vec::Vec;
+
+use hmac::{Hmac, KeyInit, Mac};
+use md5::Md5;
+
+use super::{Mechanism, SaslError, Secret};
+
+/// PLAIN, RFC 4616: the password itself.
+#[derive(Debug)]
+pub struct Plain(Secret);
+
+impl Plain {
+    /// `authzid` NUL `authcid` NUL `password`. No part may hold a NUL; [`Credentials`](super::Credentials) sees to that.
+    pub(super) fn new(authzid: &str, authcid: &str, password: &Secret) -> Self {
+        Self([authzid.as_bytes(), authcid.as_bytes(), password.expose()].join(&0).into())
+    }
+}
+
+impl Mechanism for Plain {
+    fn name(&self) -> &str {
+        "PLAIN"
+    }
+
+    fn initial_response(&mut self) -> Option<Secret> {
+        Some(self.0.clone())
+    }
+
+    fn respond(&mut self, _: &[u8]) -> Result<Secret, SaslError> {
+        Err(SaslError::UnexpectedChallenge)
+    }
+}
+
+/// LOGIN, never standardized: name, then password. The server's prompts differ, so they are counted and not read.
+#[derive(Debug)]
+pub struct Login {
+    authcid: Box<str>,
+    password: Secret,
+    prompts: usize,
+}
+
+impl Login {
+    pub(super) fn new(authcid: &str, password: &Secret) -> Self {
+        Self { authcid: authcid.into(), password: password.clone(), prompts: 0 }
+    }
+}
+
+impl Mechanism for Login {
+    fn name(&self) -> &str {
+        "LOGIN"
+    }
+
+    fn respond(&mut self, _: &[u8]) -> Result<Secret, SaslError> {
+        self.prompts += 1;
+        match self.prompts {
+            1 => Ok(self.authcid.as_bytes().to_vec().into()),
+            2 => Ok(self.password.clone()),
+            _ => Err(SaslError::UnexpectedChallenge),
+        }
+    }
+}
+
+/// CRAM-MD5, RFC 2195: proof of the password by a keyed hash of the challenge. Does not show the password, but lets whoever
+/// chose the challenge guess at it.
+#[derive(Debug)]
+pub struct CramMd5 {
+    authcid: Box<str>,
+    password: Secret,
+    answered: bool,
+}
+
+impl CramMd5 {
+    pub(super) fn new(authcid: &str, password: &Secret) -> Self {
+        Self { authcid: authcid.into(), password: password.clone(), answered: false }
+    }
+}
+
+impl Mechanism for CramMd5 {
+    fn name(&self) -> &str {
+        "CRAM-MD5"
+    }
+
+    fn respond(&mut self, challenge: &[u8]) -> Result<Secret, SaslError> {
+        if core::mem::replace(&mut self.answered, true) {
+            return Err(SaslError::UnexpectedChallenge);
+        }
+        // HMAC takes keys of any length.
+        let mut mac = Hmac::<Md5>::new_from_slice(self.password.expose()).map_err(|_| SaslError::Prohibited)?;
+        mac.update(challenge);
+        let digest: Vec<_> = mac.finalize().into_bytes().iter().map(|octet| format!("{octet:02x}")).collect();
+        Ok(format!("{} {}", self.authcid, digest.concat()).into())
+    }
+
+    fn exposes_password(&self) -> bool {
+        false
+    }
+}
+
+/// EXTERNAL, RFC 4422 appendix A: the server knows us by other means, such as a client certificate.
+#[derive(Debug)]
+pub struct External(Box<str>);
+
+impl External {
+    pub(super) fn new(authzid: &str) -> Self {
+        Self(authzid.into())
+    }
+}
+
+impl Mechanism for External {
+    fn name(&self) -> &str {
+        "EXTERNAL"
+    }
+
+    fn initial_response(&mut self) -> Option<Secret> {
+        Some(self.0.as_bytes().to_vec().into())
+    }
+
+    fn respond(&mut self, _: &[u8]) -> Result<Secret, SaslError> {
+        Err(SaslError::UnexpectedChallenge)
+    }
+
+    fn exposes_password(&self) -> bool {
+        false
+    }
+}
+
+/// ANONYMOUS, RFC 4505: nobody, with a trace for the log.
+#[derive(Debug)]
+pub struct Anonymous(Box<str>);
+
+impl Anonymous {
+    pub(super) fn new(trace: &str) -> Self {
+        Self(trace.into())
+    }
+}
+
+impl Mechanism for Anonymous {
+    fn name(&self) -> &str {
+        "ANONYMOUS"
+    }
+
+    fn initial_response(&mut self) -> Option<Secret> {
+        Some(self.0.as_bytes().to_vec().into())
+    }
+
+    fn respond(&mut self, _: &[u8]) -> Result<Secret, SaslError> {
+        Err(SaslError::UnexpectedChallenge)
+    }
+
+    fn exposes_password(&self) -> bool {
+        false
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // C-125: the example of RFC 2195 section 2.
+    #[test]
+    fn the_example_of_cram_md5() {
+        let mut mechanism = CramMd5::new("tim", &"tanstaaftanstaaf".into());
+        assert!(mechanism.initial_response().is_none());
+        let response = mechanism.respond(b"<1896.697170952@postoffice.reston.mci.net>").unwrap();
+        assert_eq!(response.expose(), b"tim b913a602c7eda7a495b4e6e7334d3890");
+        assert_eq!(mechanism.respond(b"again").unwrap_err(), SaslError::UnexpectedChallenge);
+        assert!(!mechanism.exposes_password());
+    }
+
+    // C-123: the examples of RFC 4616 section 4.
+    #[test]
+    fn the_examples_of_plain() {
+        let mut mechanism = Plain::new("", "tim", &"tanstaaftanstaaf".into());
+        assert_eq!(mechanism.initial_response().unwrap().expose(), b"\0tim\0tanstaaftanstaaf");
+        let mut mechanism = Plain::new("Ursel", "Kurt", &"xipj3plmq".into());
+        assert_eq!(mechanism.initial_response().unwrap().expose(), b"Ursel\0Kurt\0xipj3plmq");
+        assert!(mechanism.exposes_password());
+    }
+
+    #[test]
+    fn login_counts_its_prompts() {
+        let mut mechanism = Login::new("üser", &"pässword".into());
+        assert_eq!(mechanism.respond(b"Password:").unwrap().expose(), "üser".as_bytes());
+        assert_eq!(mechanism.respond(b"").unwrap().expose(), "pässword".as_bytes());
+        assert!(mechanism.respond(b"Username:").is_err());
+    }
+}

@@ -1,0 +1,451 @@
+//! SCRAM (RFC 5802, RFC 7677): both sides prove that they know the password, and nobody who listens learns it.
+
+use alloc::boxed::Box;
+use alloc::format;
+use alloc::string::String;
+use alloc::vec;
+use alloc::vec::Vec;
+
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use hmac::{Hmac, KeyInit, Mac};
+use sha1::Sha1;
+use sha2::{Digest, Sha256, Sha512};
+use zeroize::Zeroizing;
+
+use super::{Mechanism, SaslError, Secret};
+
+/// The hash that a SCRAM mechanism is named after.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ScramHash {
+    /// SCRAM-SHA-1, RFC 5802.
+    Sha1,
+    /// SCRAM-SHA-256, RFC 7677.
+    Sha256,
+    /// SCRAM-SHA-512.
+    Sha512,
+}
+
+impl ScramHash {
+    pub(super) const fn mechanism(self, plus: bool) -> &'static str {
+        match (self, plus) {
+            (Self::Sha1, false) => "SCRAM-SHA-1",
+            (Self::Sha1, true) => "SCRAM-SHA-1-PLUS",
+            (Self::Sha256, false) => "SCRAM-SHA-256",
+            (Self::Sha256, true) => "SCRAM-SHA-256-PLUS",
+            (Self::Sha512, false) => "SCRAM-SHA-512",
+            (Self::Sha512, true) => "SCRAM-SHA-512-PLUS",
+        }
+    }
+
+    fn digest(self, data: &[u8]) -> Vec<u8> {
+        match self {
+            Self::Sha1 => Sha1::digest(data).to_vec(),
+            Self::Sha256 => Sha256::digest(data).to_vec(),
+            Self::Sha512 => Sha512::digest(data).to_vec(),
+        }
+    }
+
+    fn hmac(self, key: &[u8], data: &[u8]) -> Vec<u8> {
+        fn of<M: Mac + KeyInit>(key: &[u8], data: &[u8]) -> Vec<u8> {
+            // HMAC takes keys of any length.
+            let Ok(mut mac) = <M as KeyInit>::new_from_slice(key) else { return Vec::new() };
+            mac.update(data);
+            mac.finalize().into_bytes().to_vec()
+        }
+        match self {
+            Self::Sha1 => of::<Hmac<Sha1>>(key, data),
+            Self::Sha256 => of::<Hmac<Sha256>>(key, data),
+            Self::Sha512 => of::<Hmac<Sha512>>(key, data),
+        }
+    }
+
+    /// `Hi` of RFC 5802 section 2.2.
+    fn stretch(self, password: &[u8], salt: &[u8], iterations: u32) -> Zeroizing<Vec<u8>> {
+        let mut key = Zeroizing::new(Vec::new());
+        match self {
+            Self::Sha1 => {
+                key.resize(20, 0);
+                pbkdf2::pbkdf2_hmac::<Sha1>(password, salt, iterations, &mut key);
+            }
+            Self::Sha256 => {
+                key.resize(32, 0);
+                pbkdf2::pbkdf2_hmac::<Sha256>(password, salt, iterations, &mut key);
+            }
+            Self::Sha512 => {
+                key.resize(64, 0);
+                pbkdf2::pbkdf2_hmac::<Sha512>(password, salt, iterations, &mut key);
+            }
+        }
+        key
+    }
+}
+
+/// How the exchange is tied to the TLS connection it runs in (RFC 5802 section 6).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Binding {
+    /// This side cannot: `n`.
+    #[default]
+    Unsupported,
+    /// This side can and the server did not offer it: `y`, so that a server that did can tell that someone took it away.
+    NotOffered,
+    /// By the `tls-exporter` octets (RFC 9266).
+    TlsExporter(Vec<u8>),
+    /// By the `tls-server-end-point` octets: a hash of the server's certificate (RFC 5929).
+    TlsServerEndPoint(Vec<u8>),
+}
+
+impl Binding {
+    pub(super) fn is_plus(&self) -> bool {
+        self.octets().is_some()
+    }
+
+    fn octets(&self) -> Option<&[u8]> {
+        match self {
+            Self::TlsExporter(octets) | Self::TlsServerEndPoint(octets) => Some(octets),
+            Self::Unsupported | Self::NotOffered => None,
+        }
+    }
+
+    fn flag(&self) -> &'static str {
+        match self {
+            Self::Unsupported => "n",
+            Self::NotOffered => "y",
+            Self::TlsExporter(_) => "p=tls-exporter",
+            Self::TlsServerEndPoint(_) => "p=tls-server-end-point",
+        }
+    }
+}
+
+/// How many iterations of the hash a server may ask for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Iterations {
+    /// Fewer would let whoever plays the server guess at the password. Default 4,096 (RFC 7677 section 4).
+    pub least: u32,
+    /// More would cost this side more time than the server's honesty is worth. Default 1,000,000: a few seconds at most.
+    pub most: u32,
+}
+
+impl Default for Iterations {
+    fn default() -> Self {
+        Self { least: 4096, most: 1_000_000 }
+    }
+}
+
+/// Octets of a server's nonce or salt that are believed to be one.
+const LONGEST: usize = 1024;
+
+/// SCRAM with any hash, with or without channel binding.
+#[derive(Debug)]
+pub struct Scram {
+    hash: ScramHash,
+    binding: Binding,
+    iterations: Iterations,
+    password: Secret,
+    gs2_header: String,
+    client_first_bare: String,
+    nonce: String,
+    state: State,
+}
+
+#[derive(Debug)]
+enum State {
+    /// Nothing was received yet.
+    First,
+    /// The proof was sent; the server has to answer with this signature.
+    Proven(Secret),
+    /// The server has proven itself.
+    Done,
+    Failed,
+}
+
+impl Scram {
+    /// `nonce` has to be fresh randomness for each exchange: 18 octets or more.
+    ///
+    /// # Errors
+    ///
+    /// [`SaslError::Prohibited`] when the name or the password cannot be prepared (RFC 4013; needs feature `saslprep`,
+    /// without which they are taken as they are).
+    pub(super) fn new(
+        hash: ScramHash,
+        authzid: Option<&str>,
+        authcid: &str,
+        password: &Secret,
+        nonce: &[u8],
+        binding: Binding,
+        iterations: Iterations,
+    ) -> Result<Self, SaslError> {
+        let authzid = authzid.map(|name| format!("a={}", escaped(name))).unwrap_or_default();
+        let nonce = BASE64_STANDARD.encode(nonce);
+        Ok(Self {
+            hash,
+            gs2_header: format!("{},{authzid},", binding.flag()),
+            client_first_bare: format!("n={},r={nonce}", escaped(&prepared(authcid)?)),
+            binding,
+            iterations,
+            password: prepared_password(password)?,
+            nonce,
+            state: State::First,
+        })
+    }
+
+    /// Answers the server's first message with the proof (RFC 5802 section 3).
+    fn prove(&mut self, server_first: &str) -> Result<Secret, SaslError> {
+        let ServerFirst { nonce, salt, iterations } = ServerFirst::parse(server_first)?;
+        if nonce.len() <= self.nonce.len() || !nonce.starts_with(&self.nonce) {
+            return Err(SaslError::MalformedChallenge);
+        }
+        if !(self.iterations.least..=self.iterations.most).contains(&iterations) {
+            return Err(SaslError::Iterations(iterations));
+        }
+        let header = [self.gs2_header.as_bytes(), self.binding.octets().unwrap_or_default()].concat();
+        let without_proof = format!("c={},r={nonce}", BASE64_STANDARD.encode(header));
+        let auth_message = format!("{},{server_first},{without_proof}", self.client_first_bare);
+
+        let salted = self.hash.stretch(self.password.expose(), &salt, iterations);
+        let client_key = Zeroizing::new(self.hash.hmac(&salted, b"Client Key"));
+        let client_signature = self.hash.hmac(&self.hash.digest(&client_key), auth_message.as_bytes());
+        let proof: Vec<u8> = client_key.iter().zip(&client_signature).map(|(a, b)| a ^ b).collect();
+        let server_key = Zeroizing::new(self.hash.hmac(&salted, b"Server Key"));
+        let server_signature = self.hash.hmac(&server_key, auth_message.as_bytes());
+        self.state = State::Proven(server_signature.into());
+        Ok(format!("{without_proof},p={}", BASE64_STANDARD.encode(proof)).into())
+    }
+
+    /// Checks the server's last message.
+    fn check(&self, signature: &Secret, server_final: &str) -> Result<(), SaslError> {
+        let verifier = match server_final.split(',').next().and_then(|attribute| attribute.split_once('=')) {
+            Some(("v", verifier)) => verifier,
+            Some(("e", _)) => return Err(SaslError::ServerRefused),
+            _ => return Err(SaslError::MalformedChallenge),
+        };
+        let verifier = BASE64_STANDARD.decode(verifier).map_err(|_| SaslError::MalformedChallenge)?;
+        // In the same time wherever they differ: as keyed hashes of each other's equal, not octet by octet.
+        let key = self.nonce.as_bytes();
+        let same = self.hash.hmac(key, &verifier) == self.hash.hmac(key, signature.expose());
+        if same { Ok(()) } else { Err(SaslError::ServerUnproven) }
+    }
+}
+
+impl Mechanism for Scram {
+    fn name(&self) -> &str {
+        self.hash.mechanism(self.binding.is_plus())
+    }
+
+    fn initial_response(&mut self) -> Option<Secret> {
+        Some(format!("{}{}", self.gs2_header, self.client_first_bare).into())
+    }
+
+    fn respond(&mut self, challenge: &[u8]) -> Result<Secret, SaslError> {
+        let challenge = core::str::from_utf8(challenge).map_err(|_| SaslError::MalformedChallenge)?;
+        match core::mem::replace(&mut self.state, State::Failed) {
+            State::First => self.prove(challenge),
+            State::Proven(signature) => {
+                self.check(&signature, challenge)?;
+                self.state = State::Done;
+                Ok(Secret::default())
+            }
+            State::Done | State::Failed => Err(SaslError::UnexpectedChallenge),
+        }
+    }
+
+    fn verify_success(&mut self) -> Result<(), SaslError> {
+        if matches!(self.state, State::Done) { Ok(()) } else { Err(SaslError::ServerUnproven) }
+    }
+
+    fn exposes_password(&self) -> bool {
+        false
+    }
+}
+
+/// The server's first message: `r=nonce,s=salt,i=iterations` and perhaps extensions.
+struct ServerFirst<'a> {
+    nonce: &'a str,
+    salt: Vec<u8>,
+    iterations: u32,
+}
+
+impl<'a> ServerFirst<'a> {
+    /// A mandatory extension (`m=`), an attribute out of order, or one given twice is refused.
+    fn parse(message: &'a str) -> Result<Self, SaslError> {
+        let malformed = SaslError::MalformedChallenge;
+        let mut attributes = message.split(',');
+        let mut next = |name: &str| {
+            let (key, value) = attributes.next()?.split_once('=')?;
+            (key == name && !value.is_empty() && value.len() <= LONGEST).then_some(value)
+        };
+        let nonce = next("r").filter(|nonce| nonce.bytes().all(|octet| octet.is_ascii_graphic())).ok_or(malformed)?;
+        let salt = BASE64_STANDARD.decode(next("s").ok_or(malformed)?).map_err(|_| malformed)?;
+        let iterations = next("i").ok_or(malformed)?;
+        if iterations.starts_with('0') || !iterations.bytes().all(|octet| octet.is_ascii_digit()) {
+            return Err(malformed);
+        }
+        let mut seen = vec!["r", "s", "i", "m"];
+        for attribute in attributes {
+            let (key, _) = attribute.split_once('=').ok_or(malformed)?;
+            if key.len() != 1 || !key.bytes().all(|octet| octet.is_ascii_alphabetic()) || seen.contains(&key) {
+                return Err(malformed);
+            }
+            seen.push(key);
+        }
+        // A number too large for u32 is too large for us.
+        Ok(Self { nonce, salt, iterations: iterations.parse().unwrap_or(u32::MAX) })
+    }
+}
+
+/// `saslname` of RFC 5802 section 5.1.
+fn escaped(name: &str) -> String {
+    name.replace('=', "=3D").replace(',', "=2C")
+}
+
+#[cfg(feature = "saslprep")]
+fn prepared(text: &str) -> Result<Box<str>, SaslError> {
+    match stringprep::saslprep(text) {
+        Ok(prepared) if !prepared.is_empty() => Ok(prepared.into()),
+        _ => Err(SaslError::Prohibited),
+    }
+}
+
+#[cfg(not(feature = "saslprep"))]
+#[expect(clippy::unnecessary_wraps, reason = "the same signature with and without the feature")]
+fn prepared(text: &str) -> Result<Box<str>, SaslError> {
+    Ok(text.into())
+}
+
+/// A password that is not text is taken as it is.
+fn prepared_password(password: &Secret) -> Result<Secret, SaslError> {
+    match core::str::from_utf8(password.expose()) {
+        Ok(text) => prepared(text).map(|text| String::from(text).into()),
+        Err(_) => Ok(password.clone()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// An exchange with a given nonce, which the constructor would encode.
+    fn scram(hash: ScramHash, nonce: &str) -> Scram {
+        let mut scram =
+            Scram::new(hash, None, "user", &"pencil".into(), b"", Binding::Unsupported, Iterations::default()).unwrap();
+        scram.nonce = nonce.into();
+        scram.client_first_bare = format!("n=user,r={nonce}");
+        scram
+    }
+
+    fn text(secret: Secret) -> String {
+        String::from_utf8(secret.expose().to_vec()).unwrap()
+    }
+
+    const SERVER_FIRST_256: &str =
+        "r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0,s=W22ZaJ0SNY7soEsUEjb6gQ==,i=4096";
+
+    // C-126: the example of RFC 5802 section 5.
+    #[test]
+    fn the_example_of_scram_sha_1() {
+        let mut scram = scram(ScramHash::Sha1, "fyko+d2lbbFgONRv9qkxdawL");
+        assert_eq!(text(scram.initial_response().unwrap()), "n,,n=user,r=fyko+d2lbbFgONRv9qkxdawL");
+        let response =
+            scram.respond(b"r=fyko+d2lbbFgONRv9qkxdawL3rfcNHYJY1ZVvWVs7j,s=QSXCR+Q6sek8bf92,i=4096").unwrap();
+        assert_eq!(
+            text(response),
+            "c=biws,r=fyko+d2lbbFgONRv9qkxdawL3rfcNHYJY1ZVvWVs7j,p=v0X8v3Bz2T0CJGbJQyF0X+HI4Ts="
+        );
+        assert_eq!(scram.verify_success(), Err(SaslError::ServerUnproven));
+        assert_eq!(text(scram.respond(b"v=rmF9pqV8S7suAoZWja4dJRkFsKQ=").unwrap()), "");
+        assert_eq!(scram.verify_success(), Ok(()));
+    }
+
+    // C-126, C-117: the example of RFC 7677 section 3.
+    #[test]
+    fn the_example_of_scram_sha_256() {
+        let mut scram = scram(ScramHash::Sha256, "rOprNGfwEbeRWgbNEkqO");
+        let response = text(scram.respond(SERVER_FIRST_256.as_bytes()).unwrap());
+        assert_eq!(
+            response,
+            "c=biws,r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0,p=dHzbZapWIk4jUhN+Ute9ytag9zjfMHgsqmmiz7AndVQ="
+        );
+        scram.respond(b"v=6rriTRBi23WpRR/wtup+mMhUZUn/dB5nLTJRsjl95G4=").unwrap();
+        assert_eq!(scram.verify_success(), Ok(()));
+        assert!(scram.respond(b"v=6rriTRBi23WpRR/wtup+mMhUZUn/dB5nLTJRsjl95G4=").is_err());
+    }
+
+    // C-126, S-34: every attribute of the server's first message, changed: no proof is given, and none is computed for an
+    // absurd number of iterations.
+    #[test]
+    fn a_changed_first_message_gets_no_proof() {
+        for (from, to) in [
+            ("r=rOpr", "r=xOpr"),
+            ("%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0", ""),
+            ("r=", "R="),
+            ("s=W22ZaJ0SNY7soEsUEjb6gQ==", "s="),
+            ("s=W22ZaJ0SNY7soEsUEjb6gQ==", "s=W22ZaJ0SNY7soEsUEjb6gQ"),
+            (",s=W22ZaJ0SNY7soEsUEjb6gQ==,i=4096", ",i=4096,s=W22ZaJ0SNY7soEsUEjb6gQ=="),
+            ("i=4096", "i=4095"),
+            ("i=4096", "i=1"),
+            ("i=4096", "i=0"),
+            ("i=4096", "i=-1"),
+            ("i=4096", "i=04096"),
+            ("i=4096", "i=1000001"),
+            ("i=4096", "i=4294967295"),
+            ("i=4096", "i=4294967297"),
+            ("i=4096", "i="),
+            ("i=4096", ""),
+            ("i=4096", "i=4096,m=x"),
+            ("i=4096", "i=4096,i=4096"),
+            ("i=4096", "i=4096,x=1,x=2"),
+            ("i=4096", "i=4096,x"),
+        ] {
+            let mut scram = scram(ScramHash::Sha256, "rOprNGfwEbeRWgbNEkqO");
+            let changed = SERVER_FIRST_256.replacen(from, to, 1);
+            assert!(scram.respond(changed.as_bytes()).is_err(), "{changed}");
+            assert!(scram.respond(SERVER_FIRST_256.as_bytes()).is_err(), "an exchange that failed does not go on");
+        }
+        let extended = format!("{SERVER_FIRST_256},x=1");
+        assert!(scram(ScramHash::Sha256, "rOprNGfwEbeRWgbNEkqO").respond(extended.as_bytes()).is_ok());
+    }
+
+    // C-116, S-52: a server that cannot prove itself is not believed.
+    #[test]
+    fn a_server_has_to_prove_itself() {
+        for (last, error) in [
+            ("v=7rriTRBi23WpRR/wtup+mMhUZUn/dB5nLTJRsjl95G4=", SaslError::ServerUnproven),
+            ("v=", SaslError::ServerUnproven),
+            ("v=***", SaslError::MalformedChallenge),
+            ("e=invalid-proof", SaslError::ServerRefused),
+            ("", SaslError::MalformedChallenge),
+        ] {
+            let mut scram = scram(ScramHash::Sha256, "rOprNGfwEbeRWgbNEkqO");
+            scram.respond(SERVER_FIRST_256.as_bytes()).unwrap();
+            assert_eq!(scram.respond(last.as_bytes()).unwrap_err(), error, "{last}");
+            assert_eq!(scram.verify_success(), Err(SaslError::ServerUnproven));
+        }
+    }
+
+    // C-127: what this side knows of channel binding is in the header, which the proof covers.
+    #[test]
+    fn the_header_says_what_was_offered() {
+        let header = |binding, authzid| {
+            let mut scram =
+                Scram::new(ScramHash::Sha1, authzid, "u=s,r", &"p".into(), b"abc", binding, Iterations::default())
+                    .unwrap();
+            (text(scram.initial_response().unwrap()), scram.name().len())
+        };
+        assert_eq!(header(Binding::Unsupported, None), ("n,,n=u=3Ds=2Cr,r=YWJj".into(), "SCRAM-SHA-1".len()));
+        assert_eq!(header(Binding::NotOffered, Some("a,b")).0, "y,a=a=2Cb,n=u=3Ds=2Cr,r=YWJj");
+        let bound = header(Binding::TlsExporter(vec![1]), None);
+        assert_eq!(bound, ("p=tls-exporter,,n=u=3Ds=2Cr,r=YWJj".into(), "SCRAM-SHA-1-PLUS".len()));
+        assert!(header(Binding::TlsServerEndPoint(vec![1]), None).0.starts_with("p=tls-server-end-point,,"));
+    }
+
+    // RFC 4013: non-ASCII credentials are prepared, so that they match what the server stored.
+    #[cfg(feature = "saslprep")]
+    #[test]
+    fn credentials_are_prepared() {
+        assert_eq!(&*prepared("\u{2168}").unwrap(), "IX");
+        assert_eq!(&*prepared("I\u{ad}X").unwrap(), "IX");
+        assert_eq!(prepared("\u{7}"), Err(SaslError::Prohibited));
+        assert_eq!(prepared_password(&vec![0xff].into()).unwrap().expose(), [0xff]);
+    }
+}

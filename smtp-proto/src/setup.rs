@@ -1,0 +1,301 @@
+//! From a fresh connection to one that is ready for mail: TLS and authentication, by policy.
+
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+
+use crate::capability::{Capabilities, Extension};
+use crate::config::Config;
+use crate::connection::Connection;
+use crate::error::{Failure, UsageError};
+use crate::event::Event;
+use crate::reply::Reply;
+use crate::sasl::{self, AuthFailure, AuthFailureKind, ChannelBindings, Choice, Credentials};
+
+/// Whether a session in clear is upgraded to TLS.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum TlsPolicy {
+    /// By STARTTLS, or there is no session: nothing of a message and no credentials are sent in clear.
+    #[default]
+    Require,
+    /// By STARTTLS if the server offers it and it works. Whoever can change what is said on the way can prevent it, so this
+    /// protects from nobody who tries.
+    Opportunistic,
+    /// Never.
+    None,
+}
+
+/// What the driver does next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// Go on moving octets.
+    Continue,
+    /// Do the TLS handshake; give its [`ChannelBindings`] to [`Setup::channel_bindings`], then call
+    /// [`Connection::handle_tls_established`].
+    UpgradeTls,
+    /// The session is ready for mail.
+    Done,
+}
+
+/// Takes a connection through greeting, hello, TLS, hello and authentication. Does no I/O: feed it each event.
+///
+/// ```
+/// use smtp_proto::{Setup, Step, TlsPolicy};
+/// # use smtp_proto::{Config, Connection, Event, Failure, HelloName, Security, Time};
+/// # let mut config = Config::smtp(HelloName::parse("me.example")?);
+///
+/// let mut setup = Setup::new(TlsPolicy::Require, None);
+/// setup.configure(&mut config);
+/// let mut connection = Connection::new(config, Security::Plaintext);
+/// # let mut hear = |connection: &mut Connection, line: &[u8]| {
+/// #     connection.handle_transmitted(usize::MAX, Time::default());
+/// #     connection.handle_input(line, Time::default());
+/// # };
+/// # hear(&mut connection, b"220 hi\r\n");
+/// # hear(&mut connection, b"250 no extension at all\r\n");
+/// while let Some(event) = connection.poll_event() {
+///     match setup.advance(&mut connection, &event) {
+///         Ok(Step::Continue) => {}
+///         Ok(Step::UpgradeTls) => { /* the handshake */ }
+///         Ok(Step::Done) => { /* mail */ }
+///         Err(failure) => {
+///             assert_eq!(failure, Failure::TlsRequired { reply: None });
+///             break;
+///         }
+///     }
+/// }
+/// # Ok::<(), smtp_proto::AddressError>(())
+/// ```
+#[derive(Debug)]
+pub struct Setup {
+    tls: TlsPolicy,
+    credentials: Option<Credentials>,
+    choice: Choice,
+    /// The driver's randomness, from which each exchange makes a nonce of its own.
+    entropy: Vec<u8>,
+    attempts: u8,
+    /// STARTTLS was said and not answered.
+    upgrading: bool,
+    /// The token source was asked for another token.
+    asked_anew: bool,
+    report: SecurityReport,
+}
+
+impl Setup {
+    /// A setup that has not begun.
+    pub fn new(tls: TlsPolicy, credentials: Option<Credentials>) -> Self {
+        Self {
+            tls,
+            credentials,
+            choice: Choice::default(),
+            entropy: Vec::new(),
+            attempts: 0,
+            upgrading: false,
+            asked_anew: false,
+            report: SecurityReport::default(),
+        }
+    }
+
+    /// Fresh randomness from the driver, without which SCRAM is not used: the core has none.
+    #[must_use]
+    pub fn entropy(mut self, octets: [u8; 24]) -> Self {
+        self.entropy = octets.to_vec();
+        self
+    }
+
+    /// Changes what the choice of a mechanism depends on. Whether the stream is secure, the nonce and what was tried are
+    /// the setup's own business.
+    #[must_use]
+    pub fn choice(mut self, change: impl FnOnce(&mut Choice)) -> Self {
+        change(&mut self.choice);
+        self
+    }
+
+    /// Makes the connection's configuration fit: where extensions are a must, EHLO does not fall back to HELO.
+    pub fn configure(&self, config: &mut Config) {
+        config.helo_fallback &= self.tls != TlsPolicy::Require && self.credentials.is_none();
+        config.danger_password_in_clear |= self.choice.danger_in_clear;
+    }
+
+    /// What the TLS connection can bind an authentication to.
+    pub fn channel_bindings(&mut self, bindings: ChannelBindings) {
+        self.choice.bindings = bindings;
+    }
+
+    /// What is known of the session's security so far; complete after [`Step::Done`].
+    pub fn report(&self) -> &SecurityReport {
+        &self.report
+    }
+
+    /// Acts upon an event.
+    ///
+    /// # Errors
+    ///
+    /// [`Failure`] when there will be no session as the policy demands it. QUIT is then queued where that is possible.
+    pub fn advance(&mut self, connection: &mut Connection, event: &Event) -> Result<Step, Failure> {
+        let result = match event {
+            Event::Ready => self.secure(connection),
+            Event::UpgradeTls => {
+                self.report.capabilities_in_clear = Some(connection.capabilities().clone());
+                return Ok(Step::UpgradeTls);
+            }
+            Event::Reply(reply) if self.upgrading => self.tls_refused(connection, reply),
+            Event::Authenticated(_) => Ok(Step::Done),
+            Event::AuthFailed(failure) => self.auth_failed(connection, failure),
+            Event::Closed(reason) => Err(Failure::closed(reason.clone(), None)),
+            _ => Ok(Step::Continue),
+        };
+        if result.is_err() {
+            // Impossible when the connection is over or in the middle of something; then there is nothing to say.
+            let _ = connection.quit();
+        }
+        result
+    }
+
+    /// A hello was accepted.
+    fn secure(&mut self, connection: &mut Connection) -> Result<Step, Failure> {
+        self.upgrading = false;
+        self.report.capabilities = connection.capabilities().clone();
+        self.report.secure = connection.is_secure();
+        if connection.is_secure() {
+            self.report.starttls = match self.report.capabilities_in_clear {
+                Some(_) => StartTls::Done,
+                None => StartTls::NotNeeded,
+            };
+            return self.authenticate(connection);
+        }
+        if self.tls == TlsPolicy::None {
+            return self.authenticate(connection);
+        }
+        match connection.starttls() {
+            Ok(()) => {
+                self.upgrading = true;
+                Ok(Step::Continue)
+            }
+            Err(UsageError::Missing(Extension::StartTls)) => {
+                // Boxes that take the keyword away often write over it, since they cannot shorten the reply.
+                let crossed_out =
+                    |keyword: &str| keyword.len() == 8 && keyword.bytes().all(|octet| octet == b'X' || octet == b'A');
+                let suspicious = connection.capabilities().iter().any(|(keyword, _)| crossed_out(keyword));
+                self.report.starttls = StartTls::NotOffered { suspicious };
+                self.in_clear(connection, None)
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn tls_refused(&mut self, connection: &mut Connection, reply: &Reply) -> Result<Step, Failure> {
+        self.upgrading = false;
+        self.report.starttls = StartTls::Refused(reply.clone());
+        self.in_clear(connection, Some(reply.clone()))
+    }
+
+    fn in_clear(&mut self, connection: &mut Connection, reply: Option<Reply>) -> Result<Step, Failure> {
+        match self.tls {
+            TlsPolicy::Require => Err(Failure::TlsRequired { reply }),
+            TlsPolicy::Opportunistic | TlsPolicy::None => self.authenticate(connection),
+        }
+    }
+
+    fn authenticate(&mut self, connection: &mut Connection) -> Result<Step, Failure> {
+        let Some(credentials) = self.credentials.as_ref().filter(|_| !connection.is_authenticated()) else {
+            return Ok(Step::Done);
+        };
+        self.choice.secure = connection.is_secure();
+        self.choice.nonce.clone_from(&self.entropy);
+        if !self.entropy.is_empty() {
+            self.choice.nonce.push(self.attempts);
+        }
+        self.attempts = self.attempts.saturating_add(1);
+        let mechanism = sasl::choose(credentials, connection.capabilities(), &self.choice)?;
+        self.report.mechanism = Some(mechanism.name().into());
+        self.report.channel_binding =
+            mechanism.name().ends_with("-PLUS").then_some(self.choice.bindings.preferred()).flatten();
+        self.report.password_in_clear |= mechanism.exposes_password() && !connection.is_secure();
+        connection.auth(mechanism)?;
+        Ok(Step::Continue)
+    }
+
+    fn auth_failed(&mut self, connection: &mut Connection, failure: &AuthFailure) -> Result<Step, Failure> {
+        self.report.mechanism = None;
+        let may_change = self.credentials.as_ref().is_some_and(Credentials::may_change);
+        match failure.kind() {
+            // Only these say that another mechanism may do where this one did not. Anything else may be somebody who wants
+            // a weaker one to be used.
+            AuthFailureKind::TooWeak | AuthFailureKind::Unsupported => {
+                self.choice.tried.push(failure.mechanism().into());
+                self.authenticate(connection).map_err(|next| match next {
+                    Failure::NoMechanism(_) => Failure::Auth(Box::new(failure.clone())),
+                    other => other,
+                })
+            }
+            AuthFailureKind::Credentials if may_change && !self.asked_anew => {
+                self.asked_anew = true;
+                self.authenticate(connection)
+            }
+            _ => Err(Failure::Auth(Box::new(failure.clone()))),
+        }
+    }
+}
+
+/// How safe a session is, for those who answer for it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SecurityReport {
+    /// Whether octets travel within TLS. The driver knows by which version and with which certificate.
+    pub secure: bool,
+    /// What became of STARTTLS.
+    pub starttls: StartTls,
+    /// What the server offered before TLS. Somebody else may have said it.
+    pub capabilities_in_clear: Option<Capabilities>,
+    /// What the server offers now.
+    pub capabilities: Capabilities,
+    /// The mechanism that authenticated the session.
+    pub mechanism: Option<Box<str>>,
+    /// The channel binding that tied the authentication to the TLS connection.
+    pub channel_binding: Option<&'static str>,
+    /// Whether a password or token that can be used again crossed the network in clear.
+    pub password_in_clear: bool,
+}
+
+/// What became of STARTTLS.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum StartTls {
+    /// It was not tried.
+    #[default]
+    NotTried,
+    /// TLS was there from the start.
+    NotNeeded,
+    /// TLS was established by it.
+    Done,
+    /// The server did not offer it.
+    NotOffered {
+        /// A keyword looks as if somebody had crossed STARTTLS out.
+        suspicious: bool,
+    },
+    /// The server offered and then refused it.
+    Refused(Reply),
+}
+
+impl SecurityReport {
+    /// Keywords that are offered now and were not before TLS, or with other parameters.
+    pub fn gained(&self) -> impl Iterator<Item = (&str, &str)> {
+        differing(Some(&self.capabilities), self.capabilities_in_clear.as_ref())
+    }
+
+    /// Keywords that were offered before TLS and are not now, or with other parameters. STARTTLS itself is one.
+    pub fn lost(&self) -> impl Iterator<Item = (&str, &str)> {
+        differing(self.capabilities_in_clear.as_ref(), Some(&self.capabilities))
+    }
+}
+
+/// What `one` has and `other` has not; nothing when there is no other to compare with.
+fn differing<'a>(
+    one: Option<&'a Capabilities>,
+    other: Option<&'a Capabilities>,
+) -> impl Iterator<Item = (&'a str, &'a str)> {
+    let pair = one.zip(other);
+    pair.into_iter().flat_map(|(one, other)| {
+        one.iter().filter(|(keyword, parameters)| other.parameters(keyword) != Some(parameters))
+    })
+}
