@@ -4,9 +4,10 @@ use std::fmt;
 use std::io::{self, BufRead};
 use std::time::{Duration, Instant};
 
+use smtp_proto::sasl::ChannelBindings;
 use smtp_proto::{
-    Capabilities, CloseReason, CommandLine, Config, Connection, Event, Recipient, Reply, Report, Security, State, Time,
-    Transaction, TransactionId, UsageError,
+    Capabilities, CloseReason, CommandLine, Config, Connection, Event, Failure, Recipient, Reply, Report, Security,
+    SecurityReport, Setup, State, Step, Time, TlsPolicy, Transaction, TransactionId, UsageError,
 };
 
 use crate::error::Error;
@@ -26,6 +27,7 @@ const GLANCE: Duration = Duration::from_secs(1);
 pub struct Client<S> {
     stream: S,
     connection: Connection,
+    security: SecurityReport,
     started: Instant,
     buffer: Box<[u8]>,
     /// What the stream's timeouts are set to, once known.
@@ -37,35 +39,97 @@ pub struct Client<S> {
 
 /// Sessions.
 impl<S: Stream> Client<S> {
-    /// Starts a session on a fresh stream: waits for the greeting and says hello, unless that is left to the caller.
+    /// Starts a session on a fresh stream: waits for the greeting, says hello unless that is left to the caller, and
+    /// authenticates if `setup` has credentials. A stream that is to be upgraded to TLS is for
+    /// [`start_tls`](Self::start_tls).
     ///
     /// # Errors
     ///
     /// [`Error`] when the server refuses, or no session comes about otherwise.
-    pub fn start(stream: S, security: Security, config: Config) -> Result<Self, Error> {
-        Self::start_with(stream, security, config, None)
+    pub fn start(stream: S, security: Security, mut config: Config, mut setup: Setup) -> Result<Self, Error> {
+        setup.configure(&mut config);
+        let mut client = Self::new(stream, security, config, None);
+        match client.establish(&mut setup)? {
+            Step::UpgradeTls => Err(Error::tls("there is nobody to do the handshake")),
+            _ => Ok(client),
+        }
     }
 
-    pub(crate) fn start_with(
+    /// Starts a session in clear, has `upgrade` turn the stream into one within TLS after STARTTLS, and starts anew there.
+    /// The setup's policy counts as [`TlsPolicy::Require`](smtp_proto::TlsPolicy::Require), for without TLS there is no `T`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error`] when the server refuses TLS, the handshake fails, or no session comes about otherwise. Nothing but the
+    /// hello was then said in clear.
+    pub fn start_tls<T: Stream, E: Into<Box<dyn std::error::Error + Send + Sync>>>(
         stream: S,
-        security: Security,
-        config: Config,
-        transcript: Option<TranscriptHook>,
-    ) -> Result<Self, Error> {
-        let mut client = Self {
+        mut config: Config,
+        setup: Setup,
+        upgrade: impl FnOnce(S) -> Result<(T, ChannelBindings), E>,
+    ) -> Result<Client<T>, Error> {
+        let mut setup = setup.policy(TlsPolicy::Require);
+        setup.configure(&mut config);
+        let mut client = Self::new(stream, Security::Plaintext, config, None);
+        match client.establish(&mut setup)? {
+            Step::UpgradeTls => {}
+            _ => return Err(Failure::TlsRequired { reply: None }.into()),
+        }
+        let mut client = client.upgrade(&mut setup, |stream| upgrade(stream).map_err(Error::tls))?;
+        client.establish(&mut setup)?;
+        Ok(client)
+    }
+
+    pub(crate) fn new(stream: S, security: Security, config: Config, transcript: Option<TranscriptHook>) -> Self {
+        Self {
             stream,
             connection: Connection::new(config, security),
+            security: SecurityReport::default(),
             started: Instant::now(),
             buffer: vec![0; READ].into(),
             armed: None,
             broken: None,
             transcript,
-        };
-        while client.connection.state() == State::Starting {
-            client.next_event()?;
         }
-        client.close_reason_as_error()?;
-        Ok(client)
+    }
+
+    /// Drives the setup until the session is ready or the stream is to be upgraded.
+    pub(crate) fn establish(&mut self, setup: &mut Setup) -> Result<Step, Error> {
+        loop {
+            let event = self.next_event()?;
+            let result = setup.advance(&mut self.connection, &event);
+            self.security.clone_from(setup.report());
+            match result {
+                // A hello by hand comes after the setup.
+                Ok(Step::Continue) if self.connection.state() == State::Ready => return Ok(Step::Done),
+                Ok(Step::Continue) => {}
+                Ok(step) => return Ok(step),
+                Err(failure) => {
+                    // QUIT, perhaps.
+                    self.transmit();
+                    return Err(Error::from_failure(failure, self.broken.take()));
+                }
+            }
+        }
+    }
+
+    /// Goes on over another stream, which is within TLS.
+    pub(crate) fn upgrade<T: Stream>(
+        self,
+        setup: &mut Setup,
+        upgrade: impl FnOnce(S) -> Result<(T, ChannelBindings), Error>,
+    ) -> Result<Client<T>, Error> {
+        let Self { stream, mut connection, security, started, buffer, broken, transcript, armed: _ } = self;
+        let (stream, bindings) = upgrade(stream)?;
+        setup.channel_bindings(bindings);
+        connection.handle_tls_established()?;
+        Ok(Client { stream, connection, security, started, buffer, armed: None, broken, transcript })
+    }
+
+    /// How long the handshake may take.
+    pub(crate) fn patience(&mut self) -> Duration {
+        let now = self.now();
+        self.connection.poll_timeout(now).unwrap_or_default()
     }
 
     /// Takes leave with QUIT and closes the stream.
@@ -93,6 +157,16 @@ impl<S: Stream> Client<S> {
     /// What the server offers.
     pub fn capabilities(&self) -> &Capabilities {
         self.connection.capabilities()
+    }
+
+    /// How safe the session is.
+    pub fn security(&self) -> &SecurityReport {
+        &self.security
+    }
+
+    /// Whether the session runs within TLS.
+    pub fn is_secure(&self) -> bool {
+        self.connection.is_secure()
     }
 
     /// The protocol machine.
@@ -352,9 +426,20 @@ impl<S: Stream> Client<S> {
                 }
             }
         }
-        if let Err(error) = self.stream.flush() {
-            self.broken.get_or_insert(error);
-            self.connection.handle_write_closed(self.now());
+        while let Err(error) = self.stream.flush() {
+            let now = self.now();
+            if is_timeout(&error) {
+                self.armed = None;
+                self.connection.handle_timeout(now);
+                self.glance();
+            } else {
+                self.broken.get_or_insert(error);
+                self.connection.handle_write_closed(now);
+                break;
+            }
+            if self.connection.state() == State::Closed || !self.arm() {
+                break;
+            }
         }
     }
 

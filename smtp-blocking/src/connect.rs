@@ -9,13 +9,17 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
 
-use smtp_proto::{Config, HelloName, Protocol, Security, Timeouts};
+use smtp_proto::sasl::{ChannelBindings, Choice, Credentials};
+use smtp_proto::{Config, HelloName, Protocol, Security, Setup, Step, Timeouts, TlsMode, TlsPolicy};
 use socket2::{Domain, Socket, Type};
 
 use crate::client::Client;
 use crate::error::Error;
 use crate::stream::Stream;
+#[cfg(feature = "rustls")]
+use crate::tls::Tls;
 use crate::transcript::{Transcript, TranscriptHook};
+use crate::transport::Transport;
 
 /// How a server is connected to.
 ///
@@ -35,6 +39,11 @@ pub struct Connector {
     hello: Option<HelloName>,
     connect_timeout: Duration,
     source_address: Option<SocketAddr>,
+    tls_mode: Option<TlsMode>,
+    #[cfg(feature = "rustls")]
+    tls: Tls,
+    credentials: Option<Credentials>,
+    choice: Choice,
     transcript: Option<TranscriptHook>,
 }
 
@@ -50,7 +59,18 @@ impl Connector {
     }
 
     fn new(config: Config) -> Self {
-        Self { config, hello: None, connect_timeout: Duration::from_secs(30), source_address: None, transcript: None }
+        Self {
+            config,
+            hello: None,
+            connect_timeout: Duration::from_secs(30),
+            source_address: None,
+            tls_mode: None,
+            #[cfg(feature = "rustls")]
+            tls: Tls::default(),
+            credentials: None,
+            choice: Choice::default(),
+            transcript: None,
+        }
     }
 
     /// The name to say hello with. Without it, the name of this host if it has a domain, else the address literal of the
@@ -98,51 +118,141 @@ impl Connector {
         self
     }
 
+    /// How to come to TLS. Without it, [`TlsMode::default_for`] the port and the credentials.
+    #[must_use]
+    pub fn tls_mode(mut self, mode: TlsMode) -> Self {
+        self.tls_mode = Some(mode);
+        self
+    }
+
+    /// Whom to trust and who to be within TLS. Without it, whom the platform trusts.
+    #[cfg(feature = "rustls")]
+    #[must_use]
+    pub fn tls(mut self, tls: Tls) -> Self {
+        self.tls = tls;
+        self
+    }
+
+    /// Authenticates as this. A server that does not let us is an error.
+    #[must_use]
+    pub fn credentials(mut self, credentials: Credentials) -> Self {
+        self.credentials = Some(credentials);
+        self
+    }
+
+    /// Changes what the choice of a SASL mechanism depends on.
+    #[must_use]
+    pub fn choice(mut self, change: impl FnOnce(&mut Choice)) -> Self {
+        change(&mut self.choice);
+        self
+    }
+
     /// Connects over TCP to `host`, `host:port`, `address`, `[address]` or `[address]:port`, trying every address that the
-    /// name has, and starts a session in clear.
+    /// name has, and starts a session.
     ///
     /// # Errors
     ///
     /// [`Error`] when no connection or no session comes about.
-    pub fn connect(self, target: &str) -> Result<Client<TcpStream>, Error> {
-        let default_port = match self.config.protocol {
-            Protocol::Smtp => 25,
-            Protocol::Lmtp => 2003,
+    pub fn connect(mut self, target: &str) -> Result<Client<Transport>, Error> {
+        let default_port = match (self.config.protocol, self.tls_mode) {
+            (Protocol::Lmtp, _) => 2003,
+            (Protocol::Smtp, Some(TlsMode::Implicit)) => 465,
+            (Protocol::Smtp, _) => 25,
         };
-        let stream = host_and_port(target, default_port)
-            .and_then(|(host, port)| self.dial(host, port))
-            .map_err(|error| Error::Connect { target: target.into(), error })?;
-        let local = stream.local_addr().map(|address| address.ip()).ok();
-        self.start(stream, Security::Plaintext, local)
+        let failed = |error| Error::Connect { target: target.into(), error };
+        let (host, port) = host_and_port(target, default_port).map_err(failed)?;
+        let mode = self.tls_mode.unwrap_or_else(|| TlsMode::default_for(port, self.credentials.is_some()));
+        let socket = self.dial(host, port).map_err(failed)?;
+        let local = socket.local_addr().map(|address| address.ip()).ok();
+        self.choice.server = Some((host.into(), port));
+        let setup = self.setup(mode.policy())?;
+        let handshake = self.handshake(host);
+        let (stream, security, bindings) = match mode {
+            TlsMode::Implicit => {
+                let (stream, bindings) = handshake(Transport::Tcp(socket), self.connect_timeout)?;
+                (stream, Security::Tls, bindings)
+            }
+            _ => (Transport::Tcp(socket), Security::Plaintext, ChannelBindings::default()),
+        };
+        self.start(stream, security, local, (setup, bindings), handshake)
     }
 
-    /// Connects to a Unix socket and starts a session.
+    /// Connects to a Unix socket and starts a session, without TLS: nobody is on the way, so passwords may cross.
     ///
     /// # Errors
     ///
     /// [`Error`] as for [`connect`](Self::connect).
     #[cfg(unix)]
-    pub fn connect_unix(self, path: impl AsRef<Path>) -> Result<Client<UnixStream>, Error> {
+    pub fn connect_unix(mut self, path: impl AsRef<Path>) -> Result<Client<UnixStream>, Error> {
         let path = path.as_ref();
         let stream =
             UnixStream::connect(path).map_err(|error| Error::Connect { target: path.display().to_string(), error })?;
-        self.start(stream, Security::Plaintext, None)
+        self.choice.danger_in_clear = true;
+        self.over(stream, Security::Plaintext)
     }
 
-    /// Starts a session over a stream that is already connected.
+    /// Starts a session over a stream that is already connected, and already within TLS if there is to be any.
     ///
     /// # Errors
     ///
     /// [`Error`] when no session comes about.
     pub fn over<S: Stream>(self, stream: S, security: Security) -> Result<Client<S>, Error> {
-        self.start(stream, security, None)
+        let setup = self.setup(TlsPolicy::None)?;
+        let nobody = |_: S, _| Err(Error::tls("there is nobody to do the handshake"));
+        self.start(stream, security, None, (setup, ChannelBindings::default()), nobody)
     }
 
-    fn start<S: Stream>(self, stream: S, security: Security, local: Option<IpAddr>) -> Result<Client<S>, Error> {
+    /// What turns a stream in clear into one within TLS.
+    fn handshake(
+        &self,
+        host: &str,
+    ) -> impl Fn(Transport, Duration) -> Result<(Transport, ChannelBindings), Error> + use<> {
+        #[cfg(feature = "rustls")]
+        {
+            let (tls, host) = (self.tls.clone(), host.to_owned());
+            move |transport, limit| match transport {
+                Transport::Tcp(socket) => {
+                    let stream = tls.handshake(socket, &host, limit)?;
+                    let bindings = stream.channel_bindings().clone();
+                    Ok((Transport::Tls(Box::new(stream)), bindings))
+                }
+                Transport::Tls(_) => Err(Error::tls("TLS is already active")),
+            }
+        }
+        #[cfg(not(feature = "rustls"))]
+        {
+            let _ = host;
+            |_, _| Err(Error::tls("built without TLS: enable the feature rustls, or use Client::start_tls"))
+        }
+    }
+
+    fn setup(&self, policy: TlsPolicy) -> Result<Setup, Error> {
+        let mut entropy = [0; 24];
+        getrandom::fill(&mut entropy).map_err(Error::tls)?;
+        let setup = Setup::new(policy, self.credentials.clone()).entropy(entropy);
+        Ok(setup.choice(|choice| choice.clone_from(&self.choice)))
+    }
+
+    fn start<S: Stream>(
+        self,
+        stream: S,
+        security: Security,
+        local: Option<IpAddr>,
+        (mut setup, bindings): (Setup, ChannelBindings),
+        handshake: impl FnOnce(S, Duration) -> Result<(S, ChannelBindings), Error>,
+    ) -> Result<Client<S>, Error> {
         let mut config = self.config;
         let name = self.hello.or_else(host_name).or_else(|| local.map(HelloName::from));
         config.hello = name.unwrap_or(config.hello);
-        Client::start_with(stream, security, config, self.transcript)
+        setup.configure(&mut config);
+        setup.channel_bindings(bindings);
+        let mut client = Client::new(stream, security, config, self.transcript);
+        if client.establish(&mut setup)? == Step::UpgradeTls {
+            let limit = client.patience();
+            client = client.upgrade(&mut setup, |stream| handshake(stream, limit))?;
+            client.establish(&mut setup)?;
+        }
+        Ok(client)
     }
 
     fn dial(&self, host: &str, port: u16) -> io::Result<TcpStream> {

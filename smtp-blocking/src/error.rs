@@ -17,6 +17,14 @@ pub enum Error {
         #[source]
         error: io::Error,
     },
+    /// There is no TLS: the handshake failed, the server could not prove who it is, or a certificate or key cannot be used.
+    /// Nothing was sent in clear that was meant for TLS.
+    #[error("TLS failed: {error}")]
+    Tls {
+        /// Why.
+        #[source]
+        error: Box<dyn std::error::Error + Send + Sync>,
+    },
     /// An address is not one.
     #[error(transparent)]
     Address(#[from] AddressError),
@@ -59,6 +67,11 @@ impl From<UsageError> for Error {
 }
 
 impl Error {
+    /// A failure of TLS.
+    pub fn tls(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        Self::Tls { error: error.into() }
+    }
+
     /// What the end of a connection amounts to.
     pub(crate) fn closed(reason: CloseReason, report: Option<Report>, broken: Option<io::Error>) -> Self {
         Self::from_failure(Failure::closed(reason, report), broken)
@@ -97,6 +110,10 @@ impl Error {
         match self {
             Self::Connect { error, .. } => error.kind() != io::ErrorKind::InvalidInput,
             Self::Failure(failure) | Self::Stream { failure, .. } => failure.is_transient(),
+            // A handshake that was cut off may succeed later; a certificate that is wrong stays wrong.
+            Self::Tls { error } => {
+                error.downcast_ref().is_some_and(|error: &io::Error| error.kind() != io::ErrorKind::InvalidData)
+            }
             Self::Address(_) | Self::Message { .. } | Self::Content { .. } => false,
         }
     }
@@ -105,6 +122,9 @@ impl Error {
     pub fn is_timeout(&self) -> bool {
         match self {
             Self::Connect { error, .. } => error.kind() == io::ErrorKind::TimedOut,
+            Self::Tls { error } => {
+                error.downcast_ref().is_some_and(|error: &io::Error| error.kind() == io::ErrorKind::TimedOut)
+            }
             _ => self.failure().is_some_and(Failure::is_timeout),
         }
     }

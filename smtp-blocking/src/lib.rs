@@ -38,15 +38,23 @@ mod client;
 mod connect;
 mod error;
 mod stream;
+#[cfg(feature = "rustls")]
+mod tls;
 mod transcript;
+mod transport;
 
-use smtp_proto::{ForwardPath, Report, ReversePath, Transaction};
+use smtp_proto::{ForwardPath, Report, ReversePath, TlsMode, Transaction};
 
 pub use client::Client;
 pub use connect::Connector;
 pub use error::Error;
+#[cfg(feature = "rustls")]
+pub use rustls;
 pub use stream::Stream;
+#[cfg(feature = "rustls")]
+pub use tls::{Tls, TlsStream};
 pub use transcript::Transcript;
+pub use transport::Transport;
 
 /// Sends one message over one connection in clear, and closes it. For a server on this host or in this network that wants
 /// neither TLS nor credentials; `server` as in [`Connector::connect`].
@@ -67,7 +75,7 @@ pub fn send_plaintext<T: AsRef<str>>(
     for recipient in to {
         transaction = transaction.to(ForwardPath::parse(recipient.as_ref())?);
     }
-    let mut client = Connector::smtp().connect(server)?;
+    let mut client = Connector::smtp().tls_mode(TlsMode::None).connect(server)?;
     let report = client.send(transaction, message)?;
     // The server has the message; how it takes the farewell changes nothing.
     let _ = client.quit();

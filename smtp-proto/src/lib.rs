@@ -144,6 +144,6 @@ pub use reply::{
     parse_reply,
 };
 pub use report::Report;
-pub use setup::{SecurityReport, Setup, StartTls, Step, TlsPolicy};
+pub use setup::{SecurityReport, Setup, StartTls, Step, TlsMode, TlsPolicy};
 pub use time::Time;
 pub use transaction::{OnRefusal, Recipient, Transaction, TransactionId};

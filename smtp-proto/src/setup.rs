@@ -24,6 +24,41 @@ pub enum TlsPolicy {
     None,
 }
 
+/// How a driver that connects by itself comes to TLS (RFC 8314).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum TlsMode {
+    /// TLS from the first octet, as on port 465.
+    Implicit,
+    /// STARTTLS, as [`TlsPolicy::Require`].
+    StartTls,
+    /// STARTTLS if it can be had, as [`TlsPolicy::Opportunistic`].
+    Opportunistic,
+    /// None.
+    None,
+}
+
+impl TlsMode {
+    /// What is meant where nothing is said: TLS from the start on port 465; STARTTLS on port 587 and wherever credentials
+    /// are given; elsewhere none. There is no way from one to another: what was chosen is what is done.
+    pub fn default_for(port: u16, credentials: bool) -> Self {
+        match port {
+            465 => Self::Implicit,
+            587 => Self::StartTls,
+            _ if credentials => Self::StartTls,
+            _ => Self::None,
+        }
+    }
+
+    /// The policy for a stream that starts in clear, or in this mode does not.
+    pub fn policy(self) -> TlsPolicy {
+        match self {
+            Self::Implicit | Self::StartTls => TlsPolicy::Require,
+            Self::Opportunistic => TlsPolicy::Opportunistic,
+            Self::None => TlsPolicy::None,
+        }
+    }
+}
+
 /// What the driver does next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step {
@@ -93,6 +128,13 @@ impl Setup {
             asked_anew: false,
             report: SecurityReport::default(),
         }
+    }
+
+    /// Another policy.
+    #[must_use]
+    pub fn policy(mut self, tls: TlsPolicy) -> Self {
+        self.tls = tls;
+        self
     }
 
     /// Fresh randomness from the driver, without which SCRAM is not used: the core has none.
@@ -253,7 +295,7 @@ pub struct SecurityReport {
     pub mechanism: Option<Box<str>>,
     /// The channel binding that tied the authentication to the TLS connection.
     pub channel_binding: Option<&'static str>,
-    /// Whether a password or token that can be used again crossed the network in clear.
+    /// Whether a password or token that can be used again crossed the stream in clear.
     pub password_in_clear: bool,
 }
 

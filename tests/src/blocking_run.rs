@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use smtp_blocking::{Client, Error, Stream};
-use smtp_proto::{Event, Failure, Security};
+use smtp_proto::{Event, Failure, Security, Setup, TlsPolicy};
 
 use crate::app::{UNREADABLE, closed_line, report_lines};
 use crate::peer::{Due, Peer, Pieces};
@@ -68,16 +68,17 @@ pub fn run(script: &Script, input: Pieces, output: Pieces) -> (Vec<u8>, Vec<Vec<
     let peer = Rc::new(RefCell::new(Peer::new(script, input)));
     let stream = ScriptedStream { peer: Rc::clone(&peer), output };
     let mut told = Vec::new();
-    let client = match Client::start(stream, Security::Plaintext, script.config.clone()) {
-        Ok(client) => {
-            told.push(Vec::new());
-            Some(client)
-        }
-        Err(error) => {
-            told.push(vec![format!("failed: {error}")]);
-            None
-        }
-    };
+    let client =
+        match Client::start(stream, Security::Plaintext, script.config.clone(), Setup::new(TlsPolicy::None, None)) {
+            Ok(client) => {
+                told.push(Vec::new());
+                Some(client)
+            }
+            Err(error) => {
+                told.push(vec![format!("failed: {error}")]);
+                None
+            }
+        };
     if let Some(client) = client {
         act(script, client, &peer, &mut told);
     }

@@ -10,7 +10,9 @@ use std::time::{Duration, Instant};
 use smtp_blocking::{Client, Connector, Error, Stream};
 use smtp_conformance::lab::{smtp, transaction};
 use smtp_conformance::loopback::Loopback;
-use smtp_proto::{CommandLine, Failure, ForwardPath, HelloName, Outcome, Phase, Security, Verification};
+use smtp_proto::{
+    CommandLine, Failure, ForwardPath, HelloName, Outcome, Phase, Security, Setup, TlsPolicy, Verification,
+};
 
 /// A server that does what `serve` says with its one connection.
 fn serve<T: Send + 'static>(serve: impl FnOnce(TcpStream) -> T + Send + 'static) -> (String, JoinHandle<T>) {
@@ -194,7 +196,7 @@ fn connecting_has_a_deadline() {
 fn every_address_of_a_name_is_tried() {
     let server = Loopback::smtp().unwrap();
     let client = Connector::smtp().connect(&format!("localhost:{}", server.address().port())).unwrap();
-    assert!(client.stream().nodelay().unwrap());
+    assert!(client.stream().socket().nodelay().unwrap());
     client.quit().unwrap();
     let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap();
     let refused = Connector::smtp().connect(&free.to_string()).unwrap_err();
@@ -289,7 +291,7 @@ fn one_write_a_flight() {
     let server = Loopback::smtp().unwrap();
     let writes = Arc::new(Mutex::new(Vec::new()));
     let stream = Counted { stream: TcpStream::connect(server.address()).unwrap(), writes: Arc::clone(&writes) };
-    let mut client = Client::start(stream, Security::Plaintext, smtp()).unwrap();
+    let mut client = Client::start(stream, Security::Plaintext, smtp(), Setup::new(TlsPolicy::None, None)).unwrap();
     client.send(transaction(50), &b"hello\r\n"[..]).unwrap();
     client.quit().unwrap();
     assert_eq!(writes.lock().unwrap().len(), 4, "{writes:?}");
@@ -344,7 +346,7 @@ fn an_idle_farewell_is_noticed() {
     let mut client = Connector::smtp().connect(&target).unwrap();
     let reader = server.join().unwrap();
     // Until the farewell has come in, which on the loopback interface is at once, but not for certain.
-    while client.stream().peek(&mut [0]).is_err() {}
+    while client.stream().socket().peek(&mut [0]).is_err() {}
     assert!(client.send(transaction(1), &b"hello"[..]).is_err());
     assert!(matches!(client.connection().close_reason(), Some(smtp_proto::CloseReason::ServerShutdown(_))));
     drop(client);
