@@ -5,20 +5,23 @@
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader};
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Parser;
-use smtp_blocking::{Client, Connector, Error, Stream};
+use smtp_blocking::{Client, Connector, Error, Stream, Tls};
 use smtp_conformance::loopback::Loopback;
+use smtp_proto::sasl::{Credentials, Secret};
 use smtp_proto::{
-    AddressError, CloseReason, Failure, ForwardPath, HelloName, Outcome, Report, ReversePath, Transaction,
+    AddressError, CloseReason, Failure, ForwardPath, HelloName, Outcome, Report, ReversePath, TlsMode, Transaction,
 };
 
 /// Sends a message over SMTP or LMTP, as it is: headers are the message's own business, addresses the command line's.
 ///
 /// Exit codes are those of sysexits.h: 0 all recipients accepted, 64 wrong usage, 65 the message may not be sent, 66 it
-/// cannot be read, 68 unknown host, 69 refused for good, 75 refused for now or not known, 76 the server broke the protocol.
+/// cannot be read, 68 unknown host, 69 refused for good, 75 refused for now or not known, 76 the server broke the protocol, 77 authentication failed, 78 no TLS as
+/// it is required.
 #[derive(Parser)]
 #[command(name = "sendmail", version)]
 struct Arguments {
@@ -37,6 +40,27 @@ struct Arguments {
     /// The name to say hello with.
     #[arg(long, value_name = "NAME", value_parser = HelloName::parse)]
     helo: Option<HelloName>,
+    /// How to come to TLS. Without it: from the start on port 465, by STARTTLS on port 587 and with --user, else not at all.
+    #[arg(long, value_name = "MODE", value_enum)]
+    tls: Option<TlsChoice>,
+    /// Trust the certificates in this file instead of the platform's.
+    #[arg(long, value_name = "FILE")]
+    ca: Option<PathBuf>,
+    /// Authenticate as this user.
+    #[arg(long, value_name = "NAME")]
+    user: Option<String>,
+    /// The file whose first line is the password, or with --token the bearer token.
+    #[arg(long, value_name = "FILE", requires = "user")]
+    password_file: Option<PathBuf>,
+    /// The password is a bearer token.
+    #[arg(long, requires = "password_file")]
+    token: bool,
+    /// Use this SASL mechanism instead of the strongest one offered.
+    #[arg(long, value_name = "MECHANISM", requires = "user")]
+    auth: Option<String>,
+    /// Let a password cross without TLS.
+    #[arg(long)]
+    danger_password_in_clear: bool,
     /// A time limit in seconds for everything. Without it, those of RFC 5321.
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..))]
     timeout: Option<u64>,
@@ -48,6 +72,25 @@ struct Arguments {
     file: String,
 }
 
+#[derive(Clone, Copy, clap::ValueEnum)]
+enum TlsChoice {
+    Starttls,
+    Implicit,
+    Opportunistic,
+    None,
+}
+
+impl From<TlsChoice> for TlsMode {
+    fn from(choice: TlsChoice) -> Self {
+        match choice {
+            TlsChoice::Starttls => Self::StartTls,
+            TlsChoice::Implicit => Self::Implicit,
+            TlsChoice::Opportunistic => Self::Opportunistic,
+            TlsChoice::None => Self::None,
+        }
+    }
+}
+
 /// From sysexits.h.
 mod exit {
     pub(super) const USAGE: u8 = 64;
@@ -57,6 +100,8 @@ mod exit {
     pub(super) const UNAVAILABLE: u8 = 69;
     pub(super) const TEMPFAIL: u8 = 75;
     pub(super) const PROTOCOL: u8 = 76;
+    pub(super) const NOPERM: u8 = 77;
+    pub(super) const CONFIG: u8 = 78;
 }
 
 fn main() -> ExitCode {
@@ -87,7 +132,14 @@ fn main() -> ExitCode {
             }
         },
     };
-    match send(&arguments, message) {
+    let connector = match connector(&arguments) {
+        Ok(connector) => connector,
+        Err(error) => {
+            eprintln!("sendmail: {error}");
+            return exit::CONFIG.into();
+        }
+    };
+    match send(&arguments, connector, message) {
         Ok(report) => {
             print_outcomes(&report);
             exit_code_of(&report).into()
@@ -105,7 +157,7 @@ fn main() -> ExitCode {
     }
 }
 
-fn send(arguments: &Arguments, message: impl BufRead) -> Result<Report, Error> {
+fn connector(arguments: &Arguments) -> Result<Connector, Box<dyn std::error::Error>> {
     let mut connector = if arguments.lmtp { Connector::lmtp() } else { Connector::smtp() };
     if let Some(name) = &arguments.helo {
         connector = connector.hello_name(name.clone());
@@ -116,6 +168,39 @@ fn send(arguments: &Arguments, message: impl BufRead) -> Result<Report, Error> {
     if arguments.verbose {
         connector = connector.transcript(|line| eprintln!("{line}"));
     }
+    if let Some(mode) = arguments.tls {
+        connector = connector.tls_mode(mode.into());
+    }
+    if let Some(path) = &arguments.ca {
+        connector = connector.tls(Tls::trusting_only(&read(path)?)?);
+    }
+    if let Some(user) = &arguments.user {
+        let secret = match &arguments.password_file {
+            Some(path) => first_line(read(path)?),
+            None => return Err("--user needs --password-file".into()),
+        };
+        let credentials =
+            if arguments.token { Credentials::token(user, secret)? } else { Credentials::password(user, secret)? };
+        connector = connector.credentials(credentials);
+    }
+    let only = arguments.auth.as_deref().map(|name| name.to_ascii_uppercase().into());
+    Ok(connector.choice(|choice| {
+        choice.only = only;
+        choice.danger_in_clear = arguments.danger_password_in_clear;
+    }))
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, String> {
+    std::fs::read(path).map_err(|error| format!("cannot read {}: {error}", path.display()))
+}
+
+fn first_line(mut octets: Vec<u8>) -> Secret {
+    let end = octets.iter().position(|octet| matches!(octet, b'\r' | b'\n')).unwrap_or(octets.len());
+    octets.truncate(end);
+    octets.into()
+}
+
+fn send(arguments: &Arguments, connector: Connector, message: impl BufRead) -> Result<Report, Error> {
     let transaction = Transaction::new(arguments.from.clone()).to_all(arguments.to.iter().cloned());
     #[cfg(unix)]
     if arguments.server.starts_with('/') {
@@ -165,6 +250,9 @@ fn exit_code(error: &Error) -> u8 {
         Error::Connect { error, .. } if error.raw_os_error().is_none() && error.kind() != io::ErrorKind::TimedOut => {
             exit::NOHOST
         }
+        Error::Tls { .. } if !error.is_transient() => exit::CONFIG,
+        Error::Failure(Failure::TlsRequired { .. } | Failure::NoMechanism(_)) => exit::CONFIG,
+        Error::Failure(Failure::Auth(_)) if !error.is_transient() => exit::NOPERM,
         Error::Message { .. } => exit::NOINPUT,
         Error::Content { .. } => exit::DATAERR,
         Error::Failure(Failure::Disconnected {

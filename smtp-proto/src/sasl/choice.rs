@@ -48,6 +48,8 @@ pub struct Choice {
     pub iterations: Iterations,
     /// The host and port of the server, told to OAUTHBEARER.
     pub server: Option<(Box<str>, u16)>,
+    /// The one mechanism to use, by its name in upper case, instead of the strongest.
+    pub only: Option<Box<str>>,
     /// Mechanisms that were tried already, and all that come before them in the order.
     pub tried: Vec<Box<str>>,
 }
@@ -123,6 +125,7 @@ pub fn choose(
     let mut usable = candidates
         .into_iter()
         .enumerate()
+        .filter(|(_, candidate)| choice.only.as_deref().is_none_or(|only| only == candidate.name()))
         .filter(|(index, candidate)| last_tried.is_none_or(|last| *index > last) && offers(candidate.name()))
         .map(|(_, candidate)| candidate)
         .peekable();
