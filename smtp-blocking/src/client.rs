@@ -17,7 +17,7 @@ use crate::transcript::{Transcript, TranscriptHook};
 /// Octets read at a time.
 const READ: usize = 16 * 1024;
 
-/// The longest that a write may block before the client looks whether the server has said something meanwhile.
+/// The longest that a write may block at a time before the client looks whether the server has said something meanwhile.
 const GLANCE: Duration = Duration::from_secs(1);
 
 /// An SMTP or LMTP session over a stream `S`.
@@ -27,11 +27,12 @@ const GLANCE: Duration = Duration::from_secs(1);
 pub struct Client<S> {
     stream: S,
     connection: Connection,
+    greeting: Option<Reply>,
     security: SecurityReport,
     started: Instant,
     buffer: Box<[u8]>,
-    /// What the stream's timeouts are set to, once known.
-    armed: Option<Option<Duration>>,
+    /// What the timeout of reads is set to, if it is.
+    armed: Option<Duration>,
     /// How the stream broke.
     broken: Option<io::Error>,
     transcript: Option<TranscriptHook>,
@@ -84,6 +85,7 @@ impl<S: Stream> Client<S> {
         Self {
             stream,
             connection: Connection::new(config, security),
+            greeting: None,
             security: SecurityReport::default(),
             started: Instant::now(),
             buffer: vec![0; READ].into(),
@@ -97,6 +99,9 @@ impl<S: Stream> Client<S> {
     pub(crate) fn establish(&mut self, setup: &mut Setup) -> Result<Step, Error> {
         loop {
             let event = self.next_event()?;
+            if let Event::Greeting(greeting) = &event {
+                self.greeting = Some(greeting.clone());
+            }
             let result = setup.advance(&mut self.connection, &event);
             self.security.clone_from(setup.report());
             match result {
@@ -119,11 +124,11 @@ impl<S: Stream> Client<S> {
         setup: &mut Setup,
         upgrade: impl FnOnce(S) -> Result<(T, ChannelBindings), Error>,
     ) -> Result<Client<T>, Error> {
-        let Self { stream, mut connection, security, started, buffer, broken, transcript, armed: _ } = self;
+        let Self { stream, mut connection, greeting, security, started, buffer, broken, transcript, armed: _ } = self;
         let (stream, bindings) = upgrade(stream)?;
         setup.channel_bindings(bindings);
         connection.handle_tls_established()?;
-        Ok(Client { stream, connection, security, started, buffer, armed: None, broken, transcript })
+        Ok(Client { stream, connection, greeting, security, started, buffer, armed: None, broken, transcript })
     }
 
     /// How long the handshake may take.
@@ -139,7 +144,8 @@ impl<S: Stream> Client<S> {
     /// [`Error`] when the session was already over. How the server takes the QUIT does not matter.
     pub fn quit(mut self) -> Result<(), Error> {
         self.prepare();
-        self.connection.quit()?;
+        let started = self.connection.quit();
+        self.started(started)?;
         loop {
             match self.next_event()? {
                 Event::Closed(CloseReason::Quit) => return Ok(()),
@@ -157,6 +163,11 @@ impl<S: Stream> Client<S> {
     /// What the server offers.
     pub fn capabilities(&self) -> &Capabilities {
         self.connection.capabilities()
+    }
+
+    /// The server's greeting.
+    pub fn greeting(&self) -> Option<&Reply> {
+        self.greeting.as_ref()
     }
 
     /// How safe the session is.
@@ -197,7 +208,8 @@ impl<S: Stream> Client<S> {
     /// [`Error`] when nobody was accepted. The report is in it, if the server was asked at all.
     pub fn send(&mut self, transaction: Transaction, message: impl BufRead) -> Result<Report, Error> {
         self.prepare();
-        let id = self.connection.begin(transaction)?;
+        let begun = self.connection.begin(transaction);
+        let id = self.started(begun)?;
         self.complete(id, message)
     }
 
@@ -208,7 +220,8 @@ impl<S: Stream> Client<S> {
     /// [`Error`] when it cannot be said, or no reply comes. A refusal is a reply.
     pub fn mail(&mut self, transaction: Transaction) -> Result<Reply, Error> {
         self.prepare();
-        self.connection.mail(transaction)?;
+        let started = self.connection.mail(transaction);
+        self.started(started)?;
         self.reply()
     }
 
@@ -219,7 +232,8 @@ impl<S: Stream> Client<S> {
     /// [`Error`] as for [`mail`](Self::mail).
     pub fn rcpt(&mut self, recipient: impl Into<Recipient>) -> Result<Reply, Error> {
         self.prepare();
-        self.connection.rcpt(recipient)?;
+        let started = self.connection.rcpt(recipient);
+        self.started(started)?;
         self.reply()
     }
 
@@ -230,7 +244,8 @@ impl<S: Stream> Client<S> {
     /// [`Error`] as for [`send`](Self::send).
     pub fn data(&mut self, message: impl BufRead) -> Result<Report, Error> {
         self.prepare();
-        self.connection.data()?;
+        let started = self.connection.data();
+        self.started(started)?;
         self.complete_by_hand(message)
     }
 
@@ -241,7 +256,8 @@ impl<S: Stream> Client<S> {
     /// [`Error`] as for [`send`](Self::send).
     pub fn bdat(&mut self, message: impl BufRead) -> Result<Report, Error> {
         self.prepare();
-        self.connection.bdat()?;
+        let started = self.connection.bdat();
+        self.started(started)?;
         self.complete_by_hand(message)
     }
 
@@ -254,7 +270,7 @@ impl<S: Stream> Client<S> {
     fn complete(&mut self, id: TransactionId, mut message: impl BufRead) -> Result<Report, Error> {
         loop {
             match self.next_event()? {
-                Event::BodyRequested { .. } => self.pour(&mut message)?,
+                Event::BodyRequested { .. } => self.pour(id, &mut message)?,
                 Event::Completed(report) if report.id() == id => {
                     let result = report.into_result(self.connection.close_reason());
                     return result.map_err(|failure| Error::from_failure(failure, self.broken.take()));
@@ -265,7 +281,7 @@ impl<S: Stream> Client<S> {
     }
 
     /// Hands the message over as fast as the stream takes it.
-    fn pour(&mut self, message: &mut impl BufRead) -> Result<(), Error> {
+    fn pour(&mut self, id: TransactionId, message: &mut impl BufRead) -> Result<(), Error> {
         // Without a body the server has refused early, or the stream broke; the events tell.
         while let Some(mut body) = self.connection.body() {
             let chunk = match message.fill_buf() {
@@ -273,7 +289,7 @@ impl<S: Stream> Client<S> {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 Err(error) => {
                     self.connection.abort();
-                    return Err(Error::Message { error, report: self.last_report().map(Box::new) });
+                    return Err(Error::Message { error, report: self.report_of(id).map(Box::new) });
                 }
             };
             let written = if chunk.is_empty() { body.finish().map(|()| None) } else { body.write(chunk).map(Some) };
@@ -285,15 +301,15 @@ impl<S: Stream> Client<S> {
                     self.glance();
                 }
                 Ok(Some(taken)) => message.consume(taken),
-                Err(error) => return Err(Error::Content { error, report: self.last_report().map(Box::new) }),
+                Err(error) => return Err(Error::Content { error, report: self.report_of(id).map(Box::new) }),
             }
         }
         Ok(())
     }
 
-    fn last_report(&mut self) -> Option<Report> {
+    fn report_of(&mut self, id: TransactionId) -> Option<Report> {
         std::iter::from_fn(|| self.connection.poll_event()).find_map(|event| match event {
-            Event::Completed(report) => Some(report),
+            Event::Completed(report) if report.id() == id => Some(report),
             _ => None,
         })
     }
@@ -308,7 +324,8 @@ impl<S: Stream> Client<S> {
     /// [`Error`] when it cannot be said, or no reply comes. A refusal is a reply.
     pub fn ehlo(&mut self) -> Result<Reply, Error> {
         self.prepare();
-        self.connection.ehlo()?;
+        let started = self.connection.ehlo();
+        self.started(started)?;
         self.reply()
     }
 
@@ -319,7 +336,8 @@ impl<S: Stream> Client<S> {
     /// [`Error`] as for [`ehlo`](Self::ehlo).
     pub fn helo(&mut self) -> Result<Reply, Error> {
         self.prepare();
-        self.connection.helo()?;
+        let started = self.connection.helo();
+        self.started(started)?;
         self.reply()
     }
 
@@ -330,7 +348,8 @@ impl<S: Stream> Client<S> {
     /// [`Error`] as for [`ehlo`](Self::ehlo).
     pub fn noop(&mut self) -> Result<Reply, Error> {
         self.prepare();
-        self.connection.noop()?;
+        let started = self.connection.noop();
+        self.started(started)?;
         self.reply()
     }
 
@@ -341,7 +360,8 @@ impl<S: Stream> Client<S> {
     /// [`Error`] as for [`ehlo`](Self::ehlo).
     pub fn reset(&mut self) -> Result<Reply, Error> {
         self.prepare();
-        self.connection.reset()?;
+        let started = self.connection.reset();
+        self.started(started)?;
         self.reply()
     }
 
@@ -353,8 +373,18 @@ impl<S: Stream> Client<S> {
     /// [`Error`] as for [`ehlo`](Self::ehlo).
     pub fn command(&mut self, line: &CommandLine) -> Result<Reply, Error> {
         self.prepare();
-        self.connection.command(line)?;
+        let started = self.connection.command(line);
+        self.started(started)?;
         self.reply()
+    }
+
+    /// Whether a verb was possible. On a session that is over the reason for that is the error, and it may be one that
+    /// another session mends.
+    fn started<T>(&mut self, result: Result<T, UsageError>) -> Result<T, Error> {
+        match (result, self.connection.close_reason()) {
+            (Err(UsageError::Closed), Some(reason)) => Err(Error::closed(reason.clone(), None, self.broken.take())),
+            (result, _) => Ok(result?),
+        }
     }
 
     fn reply(&mut self) -> Result<Reply, Error> {
@@ -368,7 +398,8 @@ impl<S: Stream> Client<S> {
 
 /// The loop.
 impl<S: Stream> Client<S> {
-    /// Moves octets until something happens. Needed only with [`connection_mut`](Self::connection_mut).
+    /// Moves octets until something happens. Needed only with [`connection_mut`](Self::connection_mut). Where nothing is due,
+    /// as on an idle connection or while the server waits for content, it waits for the server without a limit.
     ///
     /// # Errors
     ///
@@ -379,11 +410,7 @@ impl<S: Stream> Client<S> {
                 return Ok(event);
             }
             self.close_reason_as_error()?;
-            if self.connection.poll_transmit().is_some() {
-                self.transmit();
-            } else {
-                self.receive();
-            }
+            self.turn();
         }
     }
 
@@ -394,17 +421,29 @@ impl<S: Stream> Client<S> {
         }
     }
 
-    /// Before a verb: lets the core finish what it does by itself, and notices what an idle connection has missed.
+    /// Before a verb: lets the core finish what it does by itself, and notices what an idle connection has missed. Content
+    /// that is owed only the caller can finish.
     fn prepare(&mut self) {
-        while self.connection.state() == State::Busy && self.next_event().is_ok() {}
+        while self.connection.state() == State::Busy && self.connection.body().is_none() {
+            self.turn();
+        }
         if self.connection.state() == State::Ready {
             self.glance();
         }
     }
 
+    /// Moves octets once: out if there are any, else in.
+    fn turn(&mut self) {
+        if self.connection.poll_transmit().is_some() {
+            self.transmit();
+        } else {
+            self.receive();
+        }
+    }
+
     /// Writes until the core has nothing to send.
     fn transmit(&mut self) {
-        while self.arm() {
+        while self.connection.poll_transmit().is_some() && self.arm() {
             let Some(out) = self.connection.poll_transmit() else { break };
             let result = self.stream.write(&out);
             if let (Ok(written), Some(hook)) = (&result, &mut self.transcript) {
@@ -420,33 +459,46 @@ impl<S: Stream> Client<S> {
                     self.glance();
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => {
-                    self.broken.get_or_insert(error);
-                    self.connection.handle_write_closed(now);
+                Err(error) => self.write_failed(error),
+            }
+        }
+        self.flush();
+    }
+
+    /// Has a stream that holds octets back, as TLS does, send them. To the core these have left, so their deadline is kept
+    /// here: as long as a block of content may take.
+    fn flush(&mut self) {
+        let start = self.now();
+        while self.connection.state() != State::Closed {
+            match self.stream.flush() {
+                Ok(()) => return,
+                Err(error) if is_timeout(&error) => {
+                    self.armed = None;
+                    let now = self.now();
+                    if now.saturating_duration_since(start) >= self.connection.config().timeouts.data_block {
+                        return self.write_failed(error);
+                    }
+                    self.connection.handle_timeout(now);
+                    self.glance();
                 }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return self.write_failed(error),
             }
         }
-        while let Err(error) = self.stream.flush() {
-            let now = self.now();
-            if is_timeout(&error) {
-                self.armed = None;
-                self.connection.handle_timeout(now);
-                self.glance();
-            } else {
-                self.broken.get_or_insert(error);
-                self.connection.handle_write_closed(now);
-                break;
-            }
-            if self.connection.state() == State::Closed || !self.arm() {
-                break;
-            }
-        }
+    }
+
+    fn write_failed(&mut self, error: io::Error) {
+        self.broken.get_or_insert(error);
+        self.connection.handle_write_closed(self.now());
     }
 
     /// Reads once, as long as the deadline allows.
     fn receive(&mut self) {
         if self.arm() {
             let result = self.stream.read(&mut self.buffer);
+            if result.as_ref().is_err_and(is_timeout) {
+                self.armed = None;
+            }
             self.take(result);
         }
     }
@@ -469,10 +521,7 @@ impl<S: Stream> Client<S> {
                 }
                 self.connection.handle_input(octets, now);
             }
-            Err(error) if is_timeout(&error) => {
-                self.armed = None;
-                self.connection.handle_timeout(now);
-            }
+            Err(error) if is_timeout(&error) => self.connection.handle_timeout(now),
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => {
                 self.broken.get_or_insert(error);
@@ -481,26 +530,30 @@ impl<S: Stream> Client<S> {
         }
     }
 
-    /// Sets the stream's timeouts so that no read or write outlasts the deadline. False when the deadline has passed.
+    /// Sets the stream's timeouts so that no read or write outlasts the deadline. False when the deadline has passed, or the
+    /// stream cannot be bounded.
     ///
     /// A system call for each wait would cost more than the wait, so timeouts are only ever set to powers of two and kept
     /// while they are short enough: a call that ends early for it is simply made again.
     fn arm(&mut self) -> bool {
         let now = self.now();
-        let wanted = match self.connection.poll_timeout(now) {
-            Some(left) if left.is_zero() => {
-                self.connection.handle_timeout(now);
-                return false;
-            }
-            Some(left) if matches!(self.armed, Some(Some(armed)) if armed <= left) => return true,
-            Some(left) => Some(power_of_two(left)),
-            None => None,
-        };
-        if self.armed != Some(wanted) {
-            // On failure the deadline is still noticed, if late: better than no session.
-            let _ = self.stream.set_timeouts(wanted, wanted.map(|read| read.min(GLANCE)));
-            self.armed = Some(wanted);
+        let left = self.connection.poll_timeout(now);
+        if left.is_some_and(|left| left.is_zero()) {
+            self.connection.handle_timeout(now);
+            return false;
         }
+        if self.armed.is_some_and(|armed| left.is_none_or(|left| armed <= left)) {
+            return true;
+        }
+        // Where nothing is due a read may take for ever; a write never may.
+        let read = left.map(power_of_two);
+        let write = read.map_or(GLANCE, |read| read.min(GLANCE));
+        if let Err(error) = self.stream.set_timeouts(read, Some(write)) {
+            self.broken.get_or_insert(error);
+            self.connection.handle_eof();
+            return false;
+        }
+        self.armed = read;
         true
     }
 

@@ -11,6 +11,8 @@ use std::time::Duration;
 
 use smtp_proto::sasl::{ChannelBindings, Choice, Credentials};
 use smtp_proto::{Config, HelloName, Protocol, Security, Setup, Step, Timeouts, TlsMode, TlsPolicy};
+#[cfg(unix)]
+use socket2::SockAddr;
 use socket2::{Domain, Socket, Type};
 
 use crate::client::Client;
@@ -81,7 +83,8 @@ impl Connector {
         self
     }
 
-    /// How long each address may take to answer. Default 30 seconds.
+    /// How long each address may take to answer. Default 30 seconds. How long the system takes to resolve a name is up to
+    /// the system.
     #[must_use]
     pub fn connect_timeout(mut self, timeout: Duration) -> Self {
         self.connect_timeout = timeout;
@@ -161,6 +164,10 @@ impl Connector {
         };
         let failed = |error| Error::Connect { target: target.into(), error };
         let (host, port) = host_and_port(target, default_port).map_err(failed)?;
+        if (self.config.protocol, port) == (Protocol::Lmtp, 25) {
+            let reason = "LMTP must not be spoken on port 25 (RFC 2033 section 5)";
+            return Err(failed(io::Error::new(io::ErrorKind::InvalidInput, reason)));
+        }
         let mode = self.tls_mode.unwrap_or_else(|| TlsMode::default_for(port, self.credentials.is_some()));
         let socket = self.dial(host, port).map_err(failed)?;
         let local = socket.local_addr().map(|address| address.ip()).ok();
@@ -185,8 +192,8 @@ impl Connector {
     #[cfg(unix)]
     pub fn connect_unix(mut self, path: impl AsRef<Path>) -> Result<Client<UnixStream>, Error> {
         let path = path.as_ref();
-        let stream =
-            UnixStream::connect(path).map_err(|error| Error::Connect { target: path.display().to_string(), error })?;
+        let failed = |error| Error::Connect { target: path.display().to_string(), error };
+        let stream = dial_unix(path, self.connect_timeout).map_err(failed)?;
         self.choice.danger_in_clear = true;
         self.over(stream, Security::Plaintext)
     }
@@ -256,8 +263,13 @@ impl Connector {
     }
 
     fn dial(&self, host: &str, port: u16) -> io::Result<TcpStream> {
+        self.dial_any((host, port).to_socket_addrs()?)
+    }
+
+    /// Connects to the first address that answers.
+    fn dial_any(&self, addresses: impl Iterator<Item = SocketAddr>) -> io::Result<TcpStream> {
         let mut result = Err(io::Error::new(io::ErrorKind::NotFound, "the name has no usable address"));
-        for address in (host, port).to_socket_addrs()? {
+        for address in addresses {
             if self.source_address.is_some_and(|source| source.is_ipv4() != address.is_ipv4()) {
                 continue;
             }
@@ -279,6 +291,18 @@ impl Connector {
         socket.set_tcp_nodelay(true)?;
         Ok(socket.into())
     }
+}
+
+#[cfg(unix)]
+fn dial_unix(path: &Path, timeout: Duration) -> io::Result<UnixStream> {
+    let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+    // A server whose queue is full lets a client wait as long as it may write.
+    socket.set_write_timeout(Some(timeout))?;
+    socket.connect(&SockAddr::unix(path)?).map_err(|error| match error.kind() {
+        io::ErrorKind::WouldBlock => io::ErrorKind::TimedOut.into(),
+        _ => error,
+    })?;
+    Ok(std::os::fd::OwnedFd::from(socket).into())
 }
 
 /// This host's name, if it has a domain and may be said in a hello.
@@ -320,6 +344,24 @@ impl fmt::Debug for Connector {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    // Every address of a name is tried, and those of the wrong family are passed over.
+    #[test]
+    fn addresses_are_tried_until_one_answers() {
+        let listen = || std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let (server, gone) = (listen().local_addr().unwrap(), listen());
+        let answering = std::net::TcpListener::bind(server).unwrap();
+        let refusing = gone.local_addr().unwrap();
+        drop(gone);
+        let connector = Connector::smtp();
+        let stream = connector.dial_any([refusing, server].into_iter()).unwrap();
+        assert_eq!(stream.peer_addr().unwrap(), server);
+        assert!(connector.dial_any([refusing].into_iter()).is_err());
+        let from_ipv6 = connector.source_address(SocketAddr::from((std::net::Ipv6Addr::LOCALHOST, 0)));
+        let none = from_ipv6.dial_any([server].into_iter()).unwrap_err();
+        assert_eq!(none.kind(), io::ErrorKind::NotFound);
+        drop(answering);
+    }
 
     #[test]
     fn targets() {

@@ -26,8 +26,14 @@ pub enum Error {
         error: Box<dyn std::error::Error + Send + Sync>,
     },
     /// An address is not one.
-    #[error(transparent)]
-    Address(#[from] AddressError),
+    #[error("{address:?}: {error}")]
+    Address {
+        /// What was taken for one.
+        address: String,
+        /// Why it is none.
+        #[source]
+        error: AddressError,
+    },
     /// What the server did or failed to do, or a call that is not possible now.
     #[error(transparent)]
     Failure(#[from] Failure),
@@ -78,9 +84,10 @@ impl Error {
     }
 
     pub(crate) fn from_failure(failure: Failure, broken: Option<io::Error>) -> Self {
-        match broken {
-            Some(error) => Self::Stream { failure, error },
-            None => Self::Failure(failure),
+        match (broken, &failure) {
+            // How the stream broke is news only where that is why it failed.
+            (Some(error), Failure::Disconnected { .. } | Failure::TimedOut { .. }) => Self::Stream { failure, error },
+            _ => Self::Failure(failure),
         }
     }
 
@@ -114,7 +121,7 @@ impl Error {
             Self::Tls { error } => {
                 error.downcast_ref().is_some_and(|error: &io::Error| error.kind() != io::ErrorKind::InvalidData)
             }
-            Self::Address(_) | Self::Message { .. } | Self::Content { .. } => false,
+            Self::Address { .. } | Self::Message { .. } | Self::Content { .. } => false,
         }
     }
 

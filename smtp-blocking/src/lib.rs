@@ -57,7 +57,7 @@ pub use transcript::Transcript;
 pub use transport::Transport;
 
 /// Sends one message over one connection in clear, and closes it. For a server on this host or in this network that wants
-/// neither TLS nor credentials; `server` as in [`Connector::connect`].
+/// neither TLS nor credentials; `server` as in [`Connector::connect`], `from` empty for a message that must not bounce.
 ///
 /// The report tells what became of each recipient; at least one was accepted.
 ///
@@ -71,9 +71,12 @@ pub fn send_plaintext<T: AsRef<str>>(
     message: impl AsRef<[u8]>,
 ) -> Result<Report, Error> {
     let message = message.as_ref();
-    let mut transaction = Transaction::new(ReversePath::parse(from)?).content(message);
+    let wrong = |address: &str, error| Error::Address { address: address.into(), error };
+    let from = ReversePath::parse(from).map_err(|error| wrong(from, error))?;
+    let mut transaction = Transaction::new(from).content(message);
     for recipient in to {
-        transaction = transaction.to(ForwardPath::parse(recipient.as_ref())?);
+        let recipient = recipient.as_ref();
+        transaction = transaction.to(ForwardPath::parse(recipient).map_err(|error| wrong(recipient, error))?);
     }
     let mut client = Connector::smtp().tls_mode(TlsMode::None).connect(server)?;
     let report = client.send(transaction, message)?;

@@ -11,7 +11,8 @@ use std::time::Duration;
 /// Reads must not be buffered: what has come is handed over at once, so that nothing can hide between the stream and the
 /// protocol when TLS begins.
 pub trait Stream: Read + Write {
-    /// Bounds each later read and write. One that takes longer fails with `WouldBlock` or `TimedOut`.
+    /// Bounds each later read and write, a flush included. One that takes longer fails with `WouldBlock` or `TimedOut`; the
+    /// octets that it took by then count as written. A stream that cannot block need not do anything.
     ///
     /// # Errors
     ///
@@ -37,6 +38,8 @@ macro_rules! socket {
     ($type:ty) => {
         impl Stream for $type {
             fn set_timeouts(&mut self, read: Option<Duration>, write: Option<Duration>) -> io::Result<()> {
+                // In case the caller left it otherwise: timeouts are those of blocking calls.
+                self.set_nonblocking(false)?;
                 self.set_read_timeout(read)?;
                 self.set_write_timeout(write)
             }

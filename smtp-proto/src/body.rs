@@ -218,6 +218,9 @@ impl DotStuffer {
                 out.put_slice(b"\r\n");
                 self.place = LINE_START;
             }
+            LineEndings::Space if self.long_lines == LongLines::Strict && column >= LINE_LENGTH => {
+                return Err(BodyError::LineTooLong { offset });
+            }
             LineEndings::Space => {
                 out.put_u8(b' ');
                 self.place = Place::Column(column + 1);

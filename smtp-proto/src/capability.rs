@@ -138,9 +138,10 @@ impl Capabilities {
         Some(digits.parse().unwrap_or(u64::MAX)).filter(|&limit| limit > 0)
     }
 
-    /// The SASL mechanisms offered, from `AUTH` lines and the old `AUTH=` form alike, each once.
+    /// The SASL mechanisms offered, from `AUTH` lines and the old `AUTH=` form alike, each once. Only the first 64 names
+    /// are looked at.
     pub fn auth_mechanisms(&self) -> impl Iterator<Item = &str> {
-        let all = move || self.auth_lines().flat_map(str::split_ascii_whitespace);
+        let all = move || self.auth_lines().flat_map(str::split_ascii_whitespace).take(MECHANISMS);
         all()
             .enumerate()
             .filter(move |(index, name)| !all().take(*index).any(|earlier| earlier.eq_ignore_ascii_case(name)))
@@ -153,6 +154,9 @@ impl Capabilities {
         })
     }
 }
+
+/// As many names of mechanisms as are believed; comparing each with each has to stay cheap.
+const MECHANISMS: usize = 64;
 
 /// Splits one line into keyword and parameters. `None` when it does not begin with an `ehlo-keyword`.
 fn keyword_line(line: &str) -> Option<(&str, &str)> {

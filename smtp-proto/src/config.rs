@@ -134,7 +134,8 @@ pub struct Timeouts {
     pub rcpt: Duration,
     /// The go-ahead after DATA: 2 minutes.
     pub data_init: Duration,
-    /// Until the transport takes more content, starting anew with all it takes: 3 minutes.
+    /// Until the transport takes more content, starting anew with all it takes: 3 minutes (RFC 5321 section 4.5.3.2.5). A
+    /// server that takes an octet now and then is bounded by nothing but the caller.
     pub data_block: Duration,
     /// The reply to the end of the content: 10 minutes.
     pub data_done: Duration,

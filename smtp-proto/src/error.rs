@@ -6,7 +6,7 @@ use alloc::boxed::Box;
 use crate::capability::Extension;
 use crate::event::{CloseReason, Phase};
 use crate::outcome::{Outcome, Stage};
-use crate::reply::{Reply, Severity};
+use crate::reply::Reply;
 use crate::report::Report;
 use crate::sasl::{AuthFailure, ChooseError};
 
@@ -20,7 +20,7 @@ pub enum UsageError {
     /// The connection is over.
     #[error("the connection is closed")]
     Closed,
-    /// A hello has to be said first; in automatic mode this cannot happen.
+    /// A hello has to be accepted first.
     #[error("a hello has to be said first")]
     NeedsHello,
     /// No transaction was opened with [`Connection::mail`](crate::Connection::mail).
@@ -32,6 +32,9 @@ pub enum UsageError {
     /// A transaction by hand takes its recipients one at a time.
     #[error("recipients of a transaction by hand are given one at a time")]
     RecipientsByHand,
+    /// The message is for all or none ([`OnRefusal::Abort`](crate::OnRefusal::Abort)), and a recipient was refused.
+    #[error("the message is for all or none, and a recipient was refused")]
+    AllOrNone,
     /// The server does not offer the extension this needs.
     #[error("the server does not offer {0}")]
     Missing(Extension),
@@ -187,15 +190,15 @@ impl Failure {
             Self::Usage(_) | Self::NoMechanism(_) => false,
             Self::Auth(failure) => failure.is_transient(),
             Self::TlsRequired { reply } => reply.as_ref().is_some_and(|reply| !reply.code().is_permanent()),
-            Self::RecipientsRefused(report) => {
-                report.recipients().any(|(_, outcome)| matches!(outcome, Outcome::Refused { transient: true, .. }))
-            }
             Self::Disconnected { reason: CloseReason::Aborted | CloseReason::Quit, .. } => false,
+            Self::SenderRefused { reply, report } if report.recipients.is_empty() => !reply.code().is_permanent(),
+            Self::SenderRefused { report, .. } | Self::RecipientsRefused(report) | Self::DataRefused { report, .. } => {
+                let for_good = |outcome: &Outcome| matches!(outcome, Outcome::Refused { transient: false, .. });
+                !report.recipients().all(|(_, outcome)| for_good(outcome) || outcome.is_accepted())
+            }
             Self::Disconnected { reason: CloseReason::Refused { reply, .. }, .. }
             | Self::Greeting(reply)
-            | Self::Hello(reply)
-            | Self::SenderRefused { reply, .. }
-            | Self::DataRefused { reply, .. } => reply.code().severity() == Severity::Transient,
+            | Self::Hello(reply) => !reply.code().is_permanent(),
             Self::Disconnected { .. } | Self::TimedOut { .. } => true,
         }
     }

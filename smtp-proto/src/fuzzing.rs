@@ -133,7 +133,9 @@ pub fn connection(data: &[u8]) {
     config.pipeline_window = usize::from(choice >> 4) * 16;
     let mut connection = Connection::new(config, Security::Plaintext);
     let mut now = Duration::ZERO;
-    let (mut begun, mut completed, mut closed, mut positive) = (0, 0, false, false);
+    let (mut begun, mut completed, mut closed) = (0, 0, false);
+    // Whether a message was ever handed over in full, and whether a 2 came after that.
+    let (mut sent, mut positive) = (false, false);
     while let Some((&operation, rest)) = script.split_first() {
         let (argument, rest) = rest.split_at(usize::from(operation >> 4).min(rest.len()));
         script = rest;
@@ -141,7 +143,7 @@ pub fn connection(data: &[u8]) {
         let time = Time::from_duration(now);
         match operation % 16 {
             0..=4 => {
-                positive |= argument.contains(&b'2');
+                positive |= sent && argument.contains(&b'2');
                 connection.handle_input(argument, time);
             }
             5 => connection.handle_input(b"250 ok\r\n", time),
@@ -150,7 +152,10 @@ pub fn connection(data: &[u8]) {
             8 => connection.handle_timeout(time),
             9 => begun += usize::from(begin(&mut connection, argument.len())),
             10 => drop(connection.body().map(|mut body| body.write(argument))),
-            11 => drop(connection.body().map(crate::Body::finish)),
+            11 => {
+                sent |= connection.body().is_some();
+                let _ = connection.body().map(crate::Body::finish);
+            }
             12 => drop(connection.handle_tls_established().or_else(|_| connection.starttls())),
             13 => drop(connection.ehlo().or_else(|_| connection.noop())),
             14 if argument.len() > 10 => connection.handle_eof(),
@@ -158,7 +163,7 @@ pub fn connection(data: &[u8]) {
             14 => drop(connection.reset()),
             _ => drop(connection.quit()),
         }
-        positive |= operation % 16 == 5;
+        positive |= sent && operation % 16 == 5;
         let _ = connection.poll_timeout(time);
         while let Some(event) = connection.poll_event() {
             assert!(!closed, "{event:?} after the end");

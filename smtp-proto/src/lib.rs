@@ -99,7 +99,7 @@
 //! - Each transaction ends in exactly one [`Report`], in which each recipient has exactly one [`Outcome`]. `Accepted` means
 //!   that the server said so for that message; `InDoubt` that the message left in full and the answer never came.
 //! - Replies answer commands by counting (RFC 2920), and a reply that nothing asked for ends the connection.
-//! - What a server can make a connection hold, and for how long it can keep one waiting, is bounded.
+//! - What a server can make a connection hold is bounded, and so is each wait for it.
 //! - No text of the caller's can say a second command, and no content can end its own message.
 #![no_std]
 #![cfg_attr(not(test), warn(clippy::indexing_slicing, clippy::std_instead_of_core))]

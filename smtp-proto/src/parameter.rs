@@ -94,6 +94,7 @@ impl Parameter {
             "RET" | "ENVID" | "NOTIFY" | "ORCPT" => "DSN",
             "BY" => "DELIVERBY",
             "HOLDFOR" | "HOLDUNTIL" => "FUTURERELEASE",
+            "SOLICIT" => "NO-SOLICITING",
             keyword => keyword,
         }
     }

@@ -37,9 +37,9 @@ impl Report {
         })
     }
 
-    /// Whether every recipient was accepted.
+    /// Whether there are recipients and every one of them was accepted.
     pub fn is_complete_success(&self) -> bool {
-        self.recipients().all(|(_, outcome)| outcome.is_accepted())
+        !self.recipients.is_empty() && self.recipients().all(|(_, outcome)| outcome.is_accepted())
     }
 
     /// Whether a recipient may get the message: one was accepted or is in doubt. Sending to all of them again may then

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use smtp_blocking::{Client, Error, Stream};
-use smtp_proto::{Event, Failure, Security, Setup, TlsPolicy};
+use smtp_proto::{Event, Failure, Security, Setup, TlsPolicy, UsageError};
 
 use crate::app::{UNREADABLE, closed_line, report_lines};
 use crate::peer::{Due, Peer, Pieces};
@@ -119,7 +119,7 @@ fn act<'a>(script: &Script, client: Client<ScriptedStream<'a>>, peer: &RefCell<P
             Verb::Quit => {
                 match client.take().map(Client::quit) {
                     Some(Ok(())) => lines.push(closed_line(&smtp_proto::CloseReason::Quit)),
-                    Some(Err(error)) => tell_error(&error, &mut lines),
+                    Some(Err(error)) => tell_error(&error, closed, &mut lines),
                     None => {}
                 }
                 told.push(lines);
@@ -127,7 +127,7 @@ fn act<'a>(script: &Script, client: Client<ScriptedStream<'a>>, peer: &RefCell<P
             }
         };
         if let Err(error) = result {
-            tell_error(&error, &mut lines);
+            tell_error(&error, closed, &mut lines);
         }
         if let (Some(reason), false) = (session.connection().close_reason(), closed) {
             lines.push(closed_line(reason));
@@ -155,8 +155,10 @@ fn starttls(session: &mut Client<ScriptedStream<'_>>, lines: &mut Vec<String>) -
     }
 }
 
-fn tell_error(error: &Error, lines: &mut Vec<String>) {
+/// `closed` says that the end of the session was told before; then whatever is tried meets the same error.
+fn tell_error(error: &Error, closed: bool, lines: &mut Vec<String>) {
     match error {
+        _ if closed => lines.push(format!("error: {}", UsageError::Closed)),
         Error::Failure(Failure::Usage(error)) => lines.push(format!("error: {error}")),
         Error::Content { error, .. } => lines.push(format!("content: {error}")),
         Error::Message { .. } => lines.push(UNREADABLE.into()),

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use smtp_conformance::lab::{Lab, smtp, transaction};
-use smtp_proto::{CloseReason, Event, Outcome, Phase};
+use smtp_conformance::lab::{Lab, lmtp, smtp, transaction};
+use smtp_proto::{CloseReason, Event, Outcome, Phase, State, UsageError};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -125,6 +125,42 @@ fn a_command_that_does_not_leave() {
     assert_eq!(lab.events(), [Event::Closed(CloseReason::TimedOut(Phase::Command))]);
 }
 
+// C-59, C-161: in LMTP each recipient's final reply has its ten minutes.
+#[test]
+fn every_final_reply_has_its_own_deadline() {
+    let mut lab = Lab::ready(lmtp(), &["PIPELINING"]);
+    lab.connection.begin(transaction(3)).unwrap();
+    lab.says();
+    lab.hear("250 ok\r\n".repeat(4) + "354 go\r\n");
+    lab.pours(b"hello\r\n");
+    for _ in 0..3 {
+        assert_eq!(lab.sleeps(), Some(minutes(10)));
+        lab.pass(minutes(9));
+        lab.hear("250 ok\r\n");
+    }
+    assert!(matches!(lab.events().last(), Some(Event::Completed(report)) if report.is_complete_success()));
+}
+
+// C-59, R-06: what has left in full is waited for in full, also when nothing more can leave; and nothing more is begun.
+#[test]
+fn a_broken_transport_does_not_shorten_the_wait_for_what_has_left() {
+    let mut lab = Lab::ready(smtp(), &["PIPELINING"]);
+    lab.connection.begin(transaction(1)).unwrap();
+    lab.says();
+    lab.hear("250 ok\r\n250 ok\r\n354 go\r\n");
+    lab.pours(b"hello\r\n");
+    let now = lab.time();
+    lab.connection.handle_write_closed(now);
+    assert_eq!(lab.sleeps(), Some(minutes(10)));
+    lab.hear("250 queued\r\n");
+    assert!(matches!(lab.events().last(), Some(Event::Completed(report)) if report.is_complete_success()));
+    assert_eq!(lab.connection.state(), State::Busy);
+    assert_eq!(lab.connection.noop(), Err(UsageError::Closed));
+    assert!(!lab.connection.can_begin());
+    lab.pass(5 * SECOND);
+    assert_eq!(lab.events(), [Event::Closed(CloseReason::Eof)]);
+}
+
 // C-29: QUIT waits five seconds, and however it ends it is a clean end.
 #[test]
 fn quit_is_not_waited_for_long() {
@@ -136,7 +172,8 @@ fn quit_is_not_waited_for_long() {
     assert_eq!(lab.events(), [Event::Closed(CloseReason::Quit)]);
 }
 
-// once the transport takes no more, what the server still has to say is waited for five seconds.
+// once the transport takes no more, a reply that is due is still read, and after that whatever else the server has
+// to say for five seconds.
 #[test]
 fn a_broken_transport_is_read_to_its_end() {
     let mut lab = Lab::ready(smtp(), &[]);
@@ -146,9 +183,10 @@ fn a_broken_transport_is_read_to_its_end() {
     lab.says();
     let now = lab.time();
     lab.connection.handle_write_closed(now);
-    assert_eq!(lab.sleeps(), Some(5 * SECOND));
+    assert_eq!(lab.sleeps(), Some(minutes(5)), "RCPT has left");
     assert!(lab.connection.poll_transmit().is_none());
     lab.hear("550 no\r\n");
+    assert_eq!(lab.sleeps(), Some(5 * SECOND));
     lab.pass(5 * SECOND);
     let events = lab.events();
     assert!(

@@ -2,8 +2,8 @@
 
 use smtp_conformance::lab::{Lab, lmtp, smtp, transaction};
 use smtp_proto::{
-    BodyType, Chunking, CloseReason, CommandLine, DotStuffer, Event, ForwardPath, HelloName, LineEndings, Outcome,
-    Parameter, Phase, Recipient, ReplyError, ReversePath, Security, State, Time, Transaction, UsageError,
+    BodyType, Chunking, CloseReason, CommandLine, DotStuffer, Event, ForwardPath, HelloName, LineEndings, OnRefusal,
+    Outcome, Parameter, Phase, Recipient, ReplyError, ReversePath, Security, State, Time, Transaction, UsageError,
 };
 
 /// Brings a connection to the moment before the reply that `place` is about.
@@ -390,6 +390,67 @@ fn early_replies_answer_nothing() {
     lab.connection.begin(transaction(1)).unwrap();
     lab.hear("250 ok\r\n");
     assert!(matches!(lab.events().as_slice(), [Event::Completed(_), Event::Closed(CloseReason::Unsolicited(_))]));
+}
+
+// C-13, C-149, S-40, S-44, R-02: a reply of which a part came before its command had left answers nothing either.
+#[test]
+fn replies_that_begin_early_answer_nothing() {
+    let mut lab = Lab::ready(smtp(), &["STARTTLS"]);
+    lab.hear("220 g");
+    lab.connection.starttls().unwrap();
+    lab.says();
+    lab.hear("o\r\n");
+    assert!(matches!(lab.events().as_slice(), [Event::Closed(CloseReason::Unsolicited(_))]));
+
+    let mut lab = Lab::ready(smtp(), &["PIPELINING"]);
+    leaving(&mut lab, b"hello\r\n", 1);
+    lab.hear("250 queu");
+    lab.says();
+    lab.hear("ed\r\n");
+    assert!(matches!(lab.events().as_slice(), [Event::Completed(report), Event::Closed(CloseReason::Unsolicited(_))]
+        if report.recipients().all(|(_, outcome)| *outcome == Outcome::InDoubt)));
+
+    // A refusal of content may come early, whole or in part.
+    let mut lab = Lab::ready(smtp(), &["PIPELINING"]);
+    leaving(&mut lab, b"hello\r\n", 1);
+    lab.hear("552 too la");
+    lab.says();
+    lab.hear("rge\r\n");
+    let events = lab.events();
+    assert!(
+        matches!(events.as_slice(), [Event::Completed(report), Event::Closed(_)] if report.refused().count() == 2),
+        "{events:?}"
+    );
+}
+
+// C-88: by hand, too, an address beyond ASCII needs SMTPUTF8 on its MAIL.
+#[test]
+fn utf8_recipients_by_hand_need_it_on_mail() {
+    let path = || ForwardPath::parse("δοκιμή@x.example").unwrap();
+    for (needed, result) in [(false, Err(UsageError::NonAsciiAddress)), (true, Ok(()))] {
+        let mut lab = Lab::ready(smtp(), &["SMTPUTF8", "8BITMIME"]);
+        lab.connection.mail(transaction(0).smtputf8(needed)).unwrap();
+        assert_eq!(lab.says().contains("SMTPUTF8"), needed);
+        lab.hear("250 ok\r\n");
+        assert_eq!(lab.connection.rcpt(path()), result);
+    }
+}
+
+// C-55: by hand, too, all or none is all or none.
+#[test]
+fn abort_by_hand() {
+    let mut lab = Lab::ready(smtp(), &["CHUNKING"]);
+    lab.connection.mail(transaction(0).on_refusal(OnRefusal::Abort)).unwrap();
+    lab.says();
+    lab.hear("250 ok\r\n");
+    for reply in ["250 ok\r\n", "550 no\r\n"] {
+        lab.connection.rcpt(ForwardPath::parse("a@b").unwrap()).unwrap();
+        lab.says();
+        lab.hear(reply);
+    }
+    assert_eq!(lab.connection.data(), Err(UsageError::AllOrNone));
+    assert_eq!(lab.connection.bdat(), Err(UsageError::AllOrNone));
+    assert_eq!(lab.says(), "");
 }
 
 // C-13, C-78, S-40: one reply too many ends the connection at once, and is never the next command's.

@@ -3,7 +3,7 @@
 use std::alloc::System;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use smtp_conformance::lab::{Lab, smtp, transaction};
+use smtp_conformance::lab::{Lab, lmtp, smtp, transaction};
 use smtp_proto::{Chunking, CloseReason, Event};
 use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
 
@@ -85,34 +85,79 @@ fn a_flood_of_keywords() {
     }
 }
 
-// P-09: an unread event queue, a full window and a full body buffer at once.
+// P-09: everything that a server can fill, full at once: an unread greeting, the capabilities, the body buffer after many
+// short writes, and the longest of replies cut where that costs most.
 #[test]
 fn everything_at_once() {
     let _alone = alone();
-    let long = [&b"550-"[..], &[b'x'; 2000], b"\r\n"].concat().repeat(15);
-    let refusal = [&long[..], b"550 no\r\n"].concat();
-    let recipients = 1000;
-    let mut lab = Lab::ready(smtp(), &["PIPELINING"]);
-    let transaction = transaction(recipients);
-    let before = held();
-    lab.connection.begin(transaction).unwrap();
-    lab.says();
-    lab.hear("250 ok\r\n");
-    for _ in 0..recipients - 1 {
-        lab.hear(&refusal);
-        lab.says();
-    }
-    // RCPT texts are cut to `recipient_text`, and the event shares the outcome's text.
-    let each = 1024 + 200;
-    assert!(held() - before <= CEILING + recipients * each, "{}", held() - before);
-    lab.hear("250 ok\r\n354 go\r\n");
-    let mut body = lab.connection.body().unwrap();
+    let lines = |code: &str, end: &str| [code, "-", &"x".repeat(1990), "\r\n"].concat().repeat(8) + code + end + "\r\n";
+    let (greeting, hello, last) = (lines("220", " hi"), lines("250", " PIPELINING"), lines("250", " ok"));
     let message = vec![b'.'; 1_000_000];
-    assert!(body.write(&message).unwrap() < 64 * 1024);
-    flood(&mut lab, before, b"", 1);
-    drop(message);
-    lab.hear(&long);
-    assert!(held() - before <= CEILING + recipients * each, "{}", held() - before);
+    for cut in [9_000, last.len() - 3] {
+        let transaction = transaction(1);
+        let before = held();
+        let mut lab = Lab::new(smtp());
+        lab.hear(&greeting);
+        lab.says();
+        flood(&mut lab, before, hello.as_bytes(), 7_000);
+        lab.connection.begin(transaction).unwrap();
+        lab.says();
+        lab.hear("250 ok\r\n250 ok\r\n354 go\r\n");
+        let mut rest = &message[..];
+        for taken in [1, 30_000, 2, 20_000, 31_000, 5, 4096].into_iter().cycle().take(200) {
+            let written = lab.connection.body().unwrap().write(rest).unwrap();
+            rest = &rest[written..];
+            lab.transmits(taken);
+            assert!(held() - before <= CEILING, "{}", held() - before);
+        }
+        lab.connection.body().unwrap().finish().unwrap();
+        lab.says();
+        let (head, tail) = last.as_bytes().split_at(cut);
+        flood(&mut lab, before, head, 1000);
+        flood(&mut lab, before, tail, 1000);
+        assert!(matches!(lab.events().last(), Some(Event::Completed(report)) if report.is_complete_success()));
+    }
+}
+
+// P-09: each of a thousand recipients answered at length, twice in LMTP, and nobody reads the events.
+#[test]
+fn long_replies_to_many_recipients() {
+    let _alone = alone();
+    let long = ["550-", &"x".repeat(1990), "\r\n"].concat().repeat(7);
+    let recipients = 1000;
+    // RCPT and final texts are cut to `recipient_text`; an event shares its outcome's.
+    let each = 1024 + 300;
+    for (config, refused) in [(smtp(), true), (lmtp(), true), (lmtp(), false)] {
+        let lmtp = config.protocol == smtp_proto::Protocol::Lmtp;
+        let mut lab = Lab::new(config);
+        lab.hear("220 hi\r\n");
+        lab.says();
+        lab.hear("250-x\r\n250 PIPELINING\r\n");
+        let transaction = transaction(recipients);
+        let before = held();
+        lab.connection.begin(transaction).unwrap();
+        lab.says();
+        lab.hear("250 ok\r\n");
+        for index in 0..recipients {
+            lab.hear(if refused && index > 0 {
+                long.clone() + "550 no\r\n"
+            } else {
+                long.replace("550", "250") + "250 ok\r\n"
+            });
+            lab.says();
+        }
+        assert!(held() - before <= CEILING + recipients * each, "{}", held() - before);
+        lab.hear("354 go\r\n");
+        lab.pours(b"hello\r\n");
+        for _ in 0..if lmtp && !refused { recipients } else { 1 } {
+            lab.hear(long.clone() + "550 no\r\n");
+        }
+        let most = CEILING + recipients * 2 * each;
+        assert!(held() - before <= most, "{}", held() - before);
+        assert!(
+            matches!(lab.events().last(), Some(Event::Completed(report)) if report.refused().count() == recipients)
+        );
+    }
 }
 
 // a body is never held as a whole.

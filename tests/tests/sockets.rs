@@ -11,7 +11,7 @@ use smtp_blocking::{Client, Connector, Error, Stream};
 use smtp_conformance::lab::{smtp, transaction};
 use smtp_conformance::loopback::Loopback;
 use smtp_proto::{
-    CommandLine, Failure, ForwardPath, HelloName, Outcome, Phase, Security, Setup, TlsPolicy, Verification,
+    CommandLine, Failure, ForwardPath, HelloName, Outcome, Phase, Security, Setup, Timeouts, TlsPolicy, Verification,
 };
 
 /// A server that does what `serve` says with its one connection.
@@ -124,23 +124,114 @@ fn an_early_refusal_survives_a_reset() {
     let message = vec![b'x'; LARGE];
     let error = client.send(transaction(1), &message[..]).unwrap_err();
     server.join().unwrap();
-    assert_eq!(error.reply().map(|reply| reply.code().get()), Some(552), "{error}");
-    assert!(matches!(error.failure(), Some(Failure::DataRefused { .. })) && !error.is_transient());
+    let refused = |error: &Error| matches!(error, Error::Failure(Failure::DataRefused { reply, .. }) if reply.code().get() == 552);
+    assert!(refused(&error) && !error.is_transient(), "{error}");
 }
 
-// the server refuses and reads no more, without hanging up: the client notices long before its deadline.
+/// A stream without sockets: reads what it was given, line by line, and then waits; takes so many octets and then no more.
+struct Stub {
+    lines: Vec<&'static str>,
+    /// What comes only once nothing more is taken.
+    late: Option<&'static str>,
+    room: usize,
+    /// Writes are taken and held back until a flush, which cannot send them.
+    buffers: bool,
+    unbounded: bool,
+}
+
+impl Stub {
+    fn new(late: Option<&'static str>) -> Self {
+        Self { lines: UP_TO_CONTENT.to_vec(), late, room: 200_000, buffers: false, unbounded: false }
+    }
+}
+
+impl Read for Stub {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.lines.is_empty() {
+            std::thread::sleep(Duration::from_millis(1));
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        let line = self.lines.remove(0);
+        buffer[..line.len()].copy_from_slice(line.as_bytes());
+        Ok(line.len())
+    }
+}
+
+impl Write for Stub {
+    fn write(&mut self, octets: &[u8]) -> io::Result<usize> {
+        let taken = if self.buffers { octets.len() } else { octets.len().min(self.room) };
+        self.room = self.room.saturating_sub(taken);
+        if taken > 0 {
+            return Ok(taken);
+        }
+        std::thread::sleep(Duration::from_millis(1));
+        Err(io::ErrorKind::WouldBlock.into())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        if self.buffers && self.room == 0 {
+            std::thread::sleep(Duration::from_millis(1));
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        Ok(())
+    }
+}
+
+impl Stream for Stub {
+    fn set_timeouts(&mut self, _: Option<Duration>, write: Option<Duration>) -> io::Result<()> {
+        assert!(write.is_some(), "a write without a limit");
+        if self.unbounded { Err(io::ErrorKind::Unsupported.into()) } else { Ok(()) }
+    }
+
+    fn try_read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self.late.filter(|_| self.room == 0) {
+            Some(line) => {
+                self.late = None;
+                buffer[..line.len()].copy_from_slice(line.as_bytes());
+                Ok(line.len())
+            }
+            None => Err(io::ErrorKind::WouldBlock.into()),
+        }
+    }
+}
+
+fn start(stub: Stub, timeout: Duration) -> Result<Client<Stub>, Error> {
+    let mut config = smtp();
+    config.timeouts = Timeouts::uniform(timeout);
+    Client::start(stub, Security::Plaintext, config, Setup::new(TlsPolicy::None, None))
+}
+
+// the server refuses and reads no more, without hanging up: the client, blocked in writing, notices and says so.
 #[test]
 fn an_early_refusal_is_noticed_while_writing_blocks() {
-    let (target, server) = serve(|stream| {
-        let mut reader = answer(stream, &UP_TO_CONTENT);
-        std::thread::sleep(Duration::from_millis(300));
-        reader.get_mut().write_all(b"452 4.3.1 full\r\n").unwrap();
-        reader
-    });
-    let mut client = Connector::smtp().connect(&target).unwrap();
-    let error = client.send(transaction(1), &vec![b'x'; LARGE][..]).unwrap_err();
-    assert_eq!(error.reply().map(|reply| reply.code().get()), Some(452), "{error}");
-    drop(server.join());
+    let stub = Stub::new(Some("452 4.3.1 full\r\n"));
+    let error =
+        start(stub, Duration::from_secs(600)).unwrap().send(transaction(1), &vec![b'x'; LARGE][..]).unwrap_err();
+    assert!(
+        matches!(error, Error::Failure(Failure::DataRefused { ref reply, .. }) if reply.code().get() == 452),
+        "{error}"
+    );
+    assert!(error.is_transient());
+}
+
+// octets that a stream holds back, as TLS does, have a deadline too.
+#[test]
+fn flushing_has_a_deadline() {
+    for late in [None, Some("452 4.3.1 full\r\n")] {
+        let stub = Stub { buffers: true, ..Stub::new(late) };
+        let error = start(stub, SHORT).unwrap().send(transaction(1), &vec![b'x'; LARGE][..]).unwrap_err();
+        assert_eq!(error.reply().is_some(), late.is_some(), "{error}");
+        assert!(error.is_transient());
+    }
+}
+
+// A stream whose waits cannot be bounded is no stream for a client with deadlines.
+#[test]
+fn a_stream_without_timeouts_is_an_error() {
+    let stub = Stub { unbounded: true, ..Stub::new(None) };
+    assert!(
+        matches!(start(stub, SHORT), Err(Error::Stream { error, .. }) if error.kind() == io::ErrorKind::Unsupported)
+    );
 }
 
 const SHORT: Duration = Duration::from_millis(300);
@@ -191,9 +282,9 @@ fn connecting_has_a_deadline() {
     drop(filler);
 }
 
-// Every address of a name is tried: `localhost` may be ::1 first, and the server is on 127.0.0.1 only.
+// A name that does not resolve, a port that nobody listens on, and what is no target at all are told apart.
 #[test]
-fn every_address_of_a_name_is_tried() {
+fn targets_that_are_not_there() {
     let server = Loopback::smtp().unwrap();
     let client = Connector::smtp().connect(&format!("localhost:{}", server.address().port())).unwrap();
     assert!(client.stream().socket().nodelay().unwrap());
@@ -204,6 +295,33 @@ fn every_address_of_a_name_is_tried() {
     let unknown = Connector::smtp().connect("no-such-host.invalid:25").unwrap_err();
     assert!(matches!(unknown, Error::Connect { .. }));
     assert!(!Connector::smtp().connect("localhost:port").unwrap_err().is_transient());
+    // C-160
+    let lmtp = Connector::lmtp().connect("localhost:25").unwrap_err();
+    assert!(lmtp.to_string().contains("port 25") && !lmtp.is_transient());
+}
+
+// Connecting to a Unix socket has a deadline, too.
+#[test]
+fn connecting_to_a_unix_socket_has_a_deadline() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("lmtp.sock");
+    let socket = socket2::Socket::new(socket2::Domain::UNIX, socket2::Type::STREAM, None).unwrap();
+    socket.bind(&socket2::SockAddr::unix(&path).unwrap()).unwrap();
+    socket.listen(0).unwrap();
+    // One waits in the queue, which is then full.
+    let waiting = std::os::unix::net::UnixStream::connect(&path).unwrap();
+    let error = Connector::lmtp().timeout(SHORT).connect_unix(&path).unwrap_err();
+    assert!(error.is_timeout(), "{error}");
+    drop(waiting);
+}
+
+// A client asked for something while the content of a transaction is owed says that it is busy, and does not wait for ever.
+#[test]
+fn content_that_is_owed_makes_busy() {
+    let mut client = start(Stub::new(None), SHORT).unwrap();
+    client.connection_mut().begin(transaction(1)).unwrap();
+    while !matches!(client.next_event().unwrap(), smtp_proto::Event::BodyRequested { .. }) {}
+    assert!(matches!(client.noop(), Err(Error::Failure(Failure::Usage(smtp_proto::UsageError::Busy)))));
 }
 
 // smtplib's source_address; addresses of the other family are passed over.
@@ -347,8 +465,11 @@ fn an_idle_farewell_is_noticed() {
     let reader = server.join().unwrap();
     // Until the farewell has come in, which on the loopback interface is at once, but not for certain.
     while client.stream().socket().peek(&mut [0]).is_err() {}
-    assert!(client.send(transaction(1), &b"hello"[..]).is_err());
-    assert!(matches!(client.connection().close_reason(), Some(smtp_proto::CloseReason::ServerShutdown(_))));
+    for _ in 0..2 {
+        let error = client.send(transaction(1), &b"hello"[..]).unwrap_err();
+        assert!(error.is_transient() && !error.may_have_been_accepted());
+        assert_eq!(error.reply().map(|reply| reply.code().get()), Some(421));
+    }
     drop(client);
     let mut said = String::new();
     BufReader::new(reader).read_to_string(&mut said).unwrap();

@@ -37,8 +37,8 @@ pub enum AddressError {
         /// Octets there may be.
         limit: usize,
     },
-    /// An address literal does not hold an IP address.
-    #[error("the address literal holds no IP address")]
+    /// Square brackets hold no IP address, or an IP address has none.
+    #[error("an IP address has to stand in square brackets, and nothing else")]
     Literal,
 }
 
@@ -173,7 +173,8 @@ pub(super) fn bad_domain_character(domain: &str, beyond_ascii: impl Fn(char) -> 
         if let Some(index) = bad {
             return Some(start + index);
         }
-        if label.is_empty() || label.starts_with('-') || label.len() > 63 {
+        // How long a label is that is not ASCII, its A-label says.
+        if label.is_empty() || label.starts_with('-') || label.is_ascii() && label.len() > 63 {
             return Some(start);
         }
         if label.ends_with('-') {
@@ -254,6 +255,7 @@ mod tests {
             ("a@[x-tag:any!thing]", "a@[x-tag:any!thing]"),
             ("δοκιμή@παράδειγμα.δοκιμή", "δοκιμή@παράδειγμα.δοκιμή"),
             ("不@例.example", "不@例.example"),
+            ("a@例例例例例例例例例例例例例例例例例例例例例例", "a@例例例例例例例例例例例例例例例例例例例例例例"),
         ] {
             assert_eq!(canonical(text).as_deref(), Some(expected), "{text}");
         }

@@ -37,8 +37,12 @@ impl HelloName {
         if text.len() > grammar::DOMAIN {
             return Err(AddressError::TooLong { length: text.len(), limit: grammar::DOMAIN });
         }
+        let last_label = text.rsplit('.').next().unwrap_or_default();
         if text.starts_with('[') {
             grammar::literal(text)?;
+        } else if last_label.bytes().all(|octet| octet.is_ascii_digit()) && text.contains('.') {
+            // An address without its brackets; no top-level domain is a number.
+            return Err(AddressError::Literal);
         } else if let Some(offset) = grammar::bad_domain_character(text, |_| false) {
             return Err(AddressError::Character { offset });
         }
@@ -93,6 +97,8 @@ mod tests {
             "[192.0.2.1",
             "[::1]",
             "192.0.2.1 ",
+            "192.0.2.1",
+            "999.999.999.999",
             "a.",
             ".a",
             "-a",

@@ -142,6 +142,17 @@ fn long_lines_by_policy() {
     }
 }
 
+// C-45: a bare CR or LF that becomes a space counts as one.
+#[test]
+fn a_space_may_make_a_line_too_long() {
+    let line = vec![b'x'; 998];
+    for end in [&b"\r"[..], b"\ry", b"\n", b"\r\n"] {
+        let stuffer = DotStuffer::new(LineEndings::Space, LongLines::Strict, true);
+        let expected = if end == b"\r\n" { Ok(()) } else { Err(BodyError::LineTooLong { offset: 998 }) };
+        assert_eq!(encode(&[&line, end], stuffer, 64).map(|_| ()), expected, "{end:?}");
+    }
+}
+
 // C-46: an octet over 127 is found where it is.
 #[test]
 fn seven_bit_content_is_seven_bit() {
@@ -202,7 +213,7 @@ fn contains(haystack: &[u8], needle: &[u8]) -> bool {
     haystack.windows(needle.len()).any(|window| window == needle)
 }
 
-// P-02, P-03, C-43: every content of up to six octets over the octets that matter, in every cut and through every small
+// P-02, P-03, S-11, C-43: every content of up to six octets over the octets that matter, in every cut and through every small
 // buffer, against the naive definition.
 #[test]
 fn small_worlds_are_exhausted() {
@@ -240,8 +251,9 @@ proptest! {
         room in 3..40_usize,
         policy in prop::sample::select(POLICIES.to_vec()),
         eight_bit in any::<bool>(),
+        long_lines in prop::sample::select(vec![LongLines::Send, LongLines::Strict]),
     ) {
-        let stuffer = DotStuffer::new(policy, LongLines::Send, eight_bit);
+        let stuffer = DotStuffer::new(policy, long_lines, eight_bit);
         let mut offsets: Vec<usize> = cuts.iter().map(|cut| cut.index(content.len() + 1)).collect();
         offsets.extend([0, content.len()]);
         offsets.sort_unstable();

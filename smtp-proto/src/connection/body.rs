@@ -1,7 +1,5 @@
 //! The content of a message, while the server waits for it.
 
-use bytes::BufMut;
-
 use super::Connection;
 use super::phase::{Content, Session};
 use crate::body::{BodyError, FINISH};
@@ -41,7 +39,7 @@ impl Body<'_> {
         let buffer = self.connection.config.body_buffer.max(LEAST);
         let written = match &mut self.connection.session {
             Session::Content(Content::Lines(stuffer)) => {
-                self.connection.outbox.content(|out| stuffer.encode(chunk, &mut out.limit(capacity)))
+                self.connection.outbox.content(capacity, |out| stuffer.encode(chunk, out))
             }
             Session::Content(Content::Chunks(chunks)) => chunks.take(chunk, buffer / 2),
             _ => Ok(0),
@@ -65,7 +63,7 @@ impl Body<'_> {
             Session::Content(Content::Lines(stuffer)) => {
                 let stuffer = stuffer.clone();
                 let start = self.connection.outbox.end();
-                let finished = self.connection.outbox.content(|buffer| stuffer.finish(buffer));
+                let finished = self.connection.outbox.content(FINISH, |out| stuffer.finish(out));
                 match finished {
                     Ok(()) => self.connection.on_content_complete(start),
                     Err(_) => self.connection.close(CloseReason::Aborted),

@@ -1,8 +1,7 @@
 //! Content on its way out by BDAT (RFC 3030): as it is, in chunks that say how long they are.
 
 use alloc::format;
-
-use bytes::{Buf, BytesMut};
+use alloc::vec::Vec;
 
 use super::outbox::Outbox;
 use crate::body::BodyError;
@@ -14,7 +13,7 @@ const HEADER: usize = "BDAT 18446744073709551615 LAST\r\n".len();
 #[derive(Debug)]
 pub(super) struct Chunks {
     /// Room for the command, then the octets of the chunk.
-    stage: BytesMut,
+    stage: Vec<u8>,
     eight_bit: bool,
     /// Octets of content taken so far.
     taken: u64,
@@ -25,7 +24,7 @@ pub(super) struct Chunks {
 impl Chunks {
     /// `eight_bit` permits octets over 127.
     pub(super) fn new(eight_bit: bool) -> Self {
-        let mut chunks = Self { stage: BytesMut::new(), eight_bit, taken: 0, finished: false };
+        let mut chunks = Self { stage: Vec::new(), eight_bit, taken: 0, finished: false };
         chunks.reserve_header();
         chunks
     }
@@ -49,6 +48,10 @@ impl Chunks {
                 return Err(BodyError::EightBit { offset: self.taken + index as u64 });
             }
         }
+        if self.stage.capacity() - self.stage.len() < content.len() {
+            // Once and for all, since a chunk is never larger.
+            self.stage.reserve_exact(limit - self.len());
+        }
         self.stage.extend_from_slice(content);
         self.taken += content.len() as u64;
         Ok(content.len())
@@ -58,11 +61,11 @@ impl Chunks {
     pub(super) fn seal(&mut self, outbox: &mut Outbox, last: bool) {
         let length = self.len();
         let header = if last { format!("BDAT {length} LAST\r\n") } else { format!("BDAT {length}\r\n") };
-        self.stage.advance(HEADER - header.len());
-        if let Some(space) = self.stage.get_mut(..header.len()) {
+        let start = HEADER - header.len();
+        if let Some(space) = self.stage.get_mut(start..HEADER) {
             space.copy_from_slice(header.as_bytes());
         }
-        outbox.chunk(&mut self.stage, header.len());
+        outbox.chunk(&mut self.stage, start, header.len());
         self.reserve_header();
     }
 }

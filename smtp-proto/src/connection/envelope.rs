@@ -111,6 +111,16 @@ impl Envelope {
         self.transaction.body_type == Some(BodyType::BinaryMime)
     }
 
+    /// Whether MAIL asked for SMTPUTF8.
+    pub(super) fn is_utf8(&self) -> bool {
+        self.transaction.smtputf8
+    }
+
+    /// Whether the message is for all or none and somebody was refused.
+    pub(super) fn is_hopeless(&self) -> bool {
+        self.transaction.on_refusal == OnRefusal::Abort && self.accepted < self.answered
+    }
+
     /// Adds a recipient by hand and returns its index.
     pub(super) fn add(&mut self, recipient: Recipient) -> usize {
         self.transaction.recipients.push(recipient);
@@ -121,9 +131,9 @@ impl Envelope {
     /// say.
     pub(super) fn next(&self) -> Next {
         let abort = self.transaction.on_refusal == OnRefusal::Abort;
+        let hopeless = self.is_hopeless();
         let all_asked = self.asked == self.transaction.recipients.len();
         let all_answered = self.asked == self.answered;
-        let hopeless = abort && self.accepted < self.answered;
         match self.sender {
             Sender::Unasked => return Next::Send(Expect::Mail),
             Sender::Refused(_) => {

@@ -74,6 +74,8 @@ pub(super) struct Expected {
     queue: VecDeque<Entry>,
     /// The sum of all lengths.
     unanswered: usize,
+    /// Replies taken so far.
+    answered: u64,
 }
 
 impl Expected {
@@ -98,6 +100,7 @@ impl Expected {
     pub(super) fn take(&mut self) -> Option<Expect> {
         let entry = self.queue.pop_front()?;
         self.unanswered -= entry.counted;
+        self.answered += 1;
         Some(entry.expect)
     }
 
@@ -124,6 +127,11 @@ impl Expected {
 
     pub(super) fn is_empty(&self) -> bool {
         self.queue.is_empty()
+    }
+
+    /// How many replies have been taken.
+    pub(super) fn answered(&self) -> u64 {
+        self.answered
     }
 
     /// Octets of commands that no reply has answered.

@@ -2,6 +2,7 @@
 
 mod auth;
 mod body;
+mod buffer;
 mod chunks;
 mod deadline;
 mod envelope;
@@ -66,6 +67,8 @@ pub struct Connection {
     awaiting: VecDeque<Envelope>,
     next_id: u64,
     decoder: ReplyDecoder,
+    /// How far the outgoing stream had come when the reply being read began.
+    reply_began: u64,
     expected: Expected,
     outbox: Outbox,
     /// The transport takes no more octets, but may still give some.
@@ -73,7 +76,7 @@ pub struct Connection {
     events: VecDeque<Event>,
     now: Time,
     /// For the oldest reply that is due.
-    reply_deadline: Deadline<(Phase, u64)>,
+    reply_deadline: Deadline<(Phase, u64, u64)>,
     /// For the transport to take more content.
     block_deadline: Deadline<u64>,
 }
@@ -118,6 +121,7 @@ impl Connection {
             current: None,
             awaiting: VecDeque::new(),
             next_id: 0,
+            reply_began: 0,
             expected,
             outbox: Outbox::default(),
             write_closed: false,
@@ -148,6 +152,9 @@ impl Connection {
                 _ => {}
             }
             // A challenge may be longer than any other reply (RFC 4954 section 4).
+            if decoder.is_empty() {
+                self.reply_began = self.outbox.transmitted();
+            }
             let authenticating = matches!(self.session, Session::Authenticating(_));
             decoder.allow_long_lines(authenticating);
             match decoder.decode(rest) {
@@ -183,7 +190,7 @@ impl Connection {
     }
 
     /// The transport takes no more octets, as after EPIPE or ECONNRESET. Whatever the server said before is still worth
-    /// reading: often it is why. Keep reading until the stream ends or the deadline passes.
+    /// reading: often it is why. Keep reading until the stream ends or the deadline passes; nothing new can be started.
     pub fn handle_write_closed(&mut self, now: Time) {
         self.write_closed = true;
         self.outbox.discard();
@@ -193,7 +200,7 @@ impl Connection {
     /// Time has passed. Calling it when nothing is due does nothing.
     pub fn handle_timeout(&mut self, now: Time) {
         self.arm(now);
-        let reply = self.reply_deadline.expired(self.now).map(|(phase, _)| phase);
+        let reply = self.reply_deadline.expired(self.now).map(|(phase, ..)| phase);
         let block = self.block_deadline.expired(self.now).map(|_| Phase::DataBlock);
         let Some(phase) = reply.or(block) else { return };
         if self.write_closed {
@@ -227,18 +234,22 @@ impl Connection {
         self.block_deadline.follow(self.block_wait(), self.now);
     }
 
-    fn reply_wait(&self) -> Option<((Phase, u64), Duration)> {
+    fn reply_wait(&self) -> Option<((Phase, u64, u64), Duration)> {
         let transmitted = self.outbox.transmitted();
         let (phase, mark) = match (&self.session, self.expected.front()) {
             (Session::Closed(_), _) => return None,
-            _ if self.write_closed => (Phase::Quit, transmitted),
+            // What has left in full is waited for as ever; what has not will not be answered, but perhaps explained.
+            (_, front) if self.write_closed && front.is_none_or(|(_, end)| end > transmitted) => {
+                (Phase::Quit, transmitted)
+            }
             (Session::Upgrading, _) => (Phase::StartTls, transmitted),
             // Not before the content has left; until then the other deadline runs.
             (_, Some((expect, end))) if expect.is_to_content() && end > transmitted => return None,
             (_, Some((expect, end))) => (expect.phase(), end),
             (_, None) => return None,
         };
-        Some(((phase, mark), self.config.timeouts.of(phase)))
+        // In LMTP several replies are due to the same octets.
+        Some(((phase, mark, self.expected.answered()), self.config.timeouts.of(phase)))
     }
 
     fn block_wait(&self) -> Option<(u64, Duration)> {
@@ -289,7 +300,7 @@ impl Connection {
             Session::Starting => State::Starting,
             Session::Upgrading => State::Upgrading,
             Session::Authenticating(_) => State::Authenticating,
-            Session::Ready if self.awaiting.is_empty() => State::Ready,
+            Session::Ready if self.awaiting.is_empty() && !self.write_closed => State::Ready,
             _ => State::Busy,
         }
     }

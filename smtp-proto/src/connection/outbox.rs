@@ -1,19 +1,21 @@
 //! Octets on their way out, kept until the transport has taken them.
 
 use alloc::collections::VecDeque;
+use alloc::vec::Vec;
 use core::fmt;
 use core::ops::Deref;
 
-use bytes::{Buf, BytesMut};
-use zeroize::Zeroize;
+use bytes::BufMut;
+use bytes::buf::Limit;
 
+use super::buffer::Buffer;
 use crate::command::{Command, LINE_LIMIT};
 use crate::escape::Escaped;
 
 /// The outgoing stream: what was queued and not yet transmitted, and how far it has come.
 #[derive(Default)]
 pub(super) struct Outbox {
-    buffer: BytesMut,
+    buffer: Buffer,
     transmitted: u64,
     /// Which part of the stream is what, oldest first; neighbours differ in kind.
     runs: VecDeque<Run>,
@@ -37,59 +39,48 @@ enum Kind {
 impl Outbox {
     /// Appends a command and returns its length.
     pub(super) fn command(&mut self, command: &Command<'_>) -> usize {
-        let before = self.buffer.len();
-        command.encode(&mut self.buffer);
+        let length = command.length();
+        command.encode(self.buffer.room(length));
         self.mark(Kind::Command);
-        self.buffer.len() - before
+        length
     }
 
     /// Appends AUTH; the initial response, already encoded, is secret.
     pub(super) fn auth(&mut self, mechanism: &str, initial: Option<&str>) {
         // All at once, so that growing leaves no copy of the secret behind.
-        self.buffer.reserve(LINE_LIMIT);
-        for part in ["AUTH ", mechanism] {
-            self.buffer.extend_from_slice(part.as_bytes());
+        let buffer = self.buffer.room(LINE_LIMIT);
+        for part in ["AUTH ", mechanism, if initial.is_some() { " " } else { "\r\n" }] {
+            buffer.extend_from_slice(part.as_bytes());
         }
-        match initial {
-            None => {
-                self.buffer.extend_from_slice(b"\r\n");
-                self.mark(Kind::Command);
-            }
-            Some(initial) => {
-                self.buffer.extend_from_slice(b" ");
-                self.mark(Kind::Command);
-                self.secret_line(initial);
-            }
+        self.mark(Kind::Command);
+        if let Some(initial) = initial {
+            self.secret_line(initial);
         }
     }
 
     /// Appends a line that is secret and returns its length.
     pub(super) fn secret_line(&mut self, line: &str) -> usize {
         let length = line.len() + "\r\n".len();
-        self.buffer.reserve(length);
-        self.buffer.extend_from_slice(line.as_bytes());
-        self.buffer.extend_from_slice(b"\r\n");
+        let buffer = self.buffer.room(length);
+        buffer.extend_from_slice(line.as_bytes());
+        buffer.extend_from_slice(b"\r\n");
         self.mark(Kind::Secret);
         length
     }
 
-    /// Appends content by way of `write`.
-    pub(super) fn content<T>(&mut self, write: impl FnOnce(&mut BytesMut) -> T) -> T {
-        let written = write(&mut self.buffer);
+    /// Appends at most `limit` octets of content by way of `write`.
+    pub(super) fn content<T>(&mut self, limit: usize, write: impl FnOnce(&mut Limit<&mut Vec<u8>>) -> T) -> T {
+        let written = write(&mut self.buffer.room(limit).limit(limit));
         self.mark(Kind::Content);
         written
     }
 
-    /// Appends a chunk whose first `header` octets are its command. Where nothing else is waiting the buffers change places
-    /// and nothing is copied.
-    pub(super) fn chunk(&mut self, chunk: &mut BytesMut, header: usize) {
-        let start = self.end();
-        if self.buffer.is_empty() {
-            core::mem::swap(&mut self.buffer, chunk);
-        } else {
-            self.buffer.extend_from_slice(chunk);
-        }
-        self.mark_to(Kind::Command, start + header as u64);
+    /// Appends a chunk, which begins at `start` of `chunk` with its command of `header` octets. Where nothing else is
+    /// waiting the buffers change places and nothing is copied.
+    pub(super) fn chunk(&mut self, chunk: &mut Vec<u8>, start: usize, header: usize) {
+        let command = self.end() + header as u64;
+        self.buffer.append(chunk, start);
+        self.mark_to(Kind::Command, command);
         self.mark(Kind::Content);
     }
 
@@ -141,7 +132,7 @@ impl Outbox {
         let taken = taken.min(self.buffer.len());
         if self.runs.iter().any(|run| run.kind == Kind::Secret) {
             // What goes with it in one write is of the same exchange; nothing else is worth sparing.
-            self.buffer.iter_mut().take(taken).for_each(Zeroize::zeroize);
+            self.buffer.wipe(taken);
         }
         self.buffer.advance(taken);
         self.transmitted += taken as u64;
@@ -153,15 +144,15 @@ impl Outbox {
     /// Drops what was not transmitted, and the buffer with it.
     pub(super) fn discard(&mut self) {
         if self.runs.iter().any(|run| run.kind == Kind::Secret) {
-            self.buffer.zeroize();
+            self.buffer.wipe(self.buffer.len());
         }
-        self.buffer = BytesMut::new();
+        self.buffer = Buffer::default();
         self.runs.clear();
     }
 
     pub(super) fn peek(&self) -> Option<Transmit<'_>> {
-        let transmit = Transmit { octets: &self.buffer, start: self.transmitted, runs: &self.runs };
-        (!self.buffer.is_empty()).then_some(transmit)
+        let transmit = Transmit { octets: self.buffer.as_slice(), start: self.transmitted, runs: &self.runs };
+        (self.buffer.len() > 0).then_some(transmit)
     }
 }
 
@@ -254,11 +245,11 @@ mod tests {
     #[test]
     fn chunks_can_be_taken_back() {
         let mut outbox = Outbox::default();
-        let mut chunk = BytesMut::from(&b"BDAT 3\r\nabc"[..]);
-        outbox.chunk(&mut chunk, 8);
+        let mut chunk = b"..BDAT 3\r\nabc".to_vec();
+        outbox.chunk(&mut chunk, 2, 8);
         assert!(chunk.is_empty(), "the buffers changed places");
         let end = outbox.end();
-        outbox.chunk(&mut BytesMut::from(&b"BDAT 0 LAST\r\n"[..]), 13);
+        outbox.chunk(&mut b"BDAT 0 LAST\r\n".to_vec(), 0, 13);
         assert_eq!(format!("{:?}", outbox.peek().unwrap()), "[BDAT 3, <3 octets of content>, BDAT 0 LAST]");
         outbox.advance(9);
         outbox.truncate(end);
@@ -274,7 +265,7 @@ mod tests {
         assert!(outbox.peek().is_none());
         outbox.command(&Command::Noop);
         outbox.command(&Command::Data);
-        outbox.content(|buffer| buffer.extend_from_slice(b"secret\r\n.\r\n"));
+        outbox.content(11, |buffer| buffer.put_slice(b"secret\r\n.\r\n"));
         outbox.command(&Command::Quit);
         assert_eq!(outbox.end(), 29);
         assert_eq!(format!("{:?}", outbox.peek().unwrap()), "[NOOP, DATA, <11 octets of content>, QUIT]");

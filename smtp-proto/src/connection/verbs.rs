@@ -64,9 +64,12 @@ impl Connection {
     /// [`UsageError`]; nothing was sent.
     pub fn rcpt(&mut self, recipient: impl Into<Recipient>) -> Result<(), UsageError> {
         self.available()?;
-        self.current.as_ref().ok_or(UsageError::NoTransaction)?;
+        let envelope = self.current.as_ref().ok_or(UsageError::NoTransaction)?;
         let recipient = recipient.into();
         envelope::check_recipient(&recipient, &self.capabilities)?;
+        if !recipient.path.is_ascii() && !envelope.is_utf8() {
+            return Err(UsageError::NonAsciiAddress);
+        }
         self.recipient_by_hand(recipient);
         Ok(())
     }
@@ -103,7 +106,11 @@ impl Connection {
     fn content_by_hand(&self) -> Result<&Envelope, UsageError> {
         self.available()?;
         let envelope = self.current.as_ref().ok_or(UsageError::NoTransaction)?;
-        if envelope.accepted() == 0 { Err(UsageError::NoRecipients) } else { Ok(envelope) }
+        match envelope.accepted() {
+            0 => Err(UsageError::NoRecipients),
+            _ if envelope.is_hopeless() => Err(UsageError::AllOrNone),
+            _ => Ok(envelope),
+        }
     }
 
     /// The body to write to, exactly while the server waits for content.
@@ -302,6 +309,7 @@ impl Connection {
     pub(super) fn may_begin(&self) -> Result<(), UsageError> {
         match self.session {
             Session::Closed(_) | Session::Quitting(_) => Err(UsageError::Closed),
+            _ if self.write_closed => Err(UsageError::Closed),
             // While a chunk may still be refused, RSET may have to come next.
             Session::Ready if self.expected.holds(Expect::Chunk) => Err(UsageError::Busy),
             Session::Ready if self.current.is_none() && self.awaiting.len() < self.transaction_window() => Ok(()),
@@ -318,6 +326,7 @@ impl Connection {
     fn available(&self) -> Result<(), UsageError> {
         match self.session {
             Session::Closed(_) | Session::Quitting(_) => Err(UsageError::Closed),
+            _ if self.write_closed => Err(UsageError::Closed),
             Session::Ready if self.awaiting.is_empty() => Ok(()),
             _ => Err(UsageError::Busy),
         }

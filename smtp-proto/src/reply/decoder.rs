@@ -95,7 +95,7 @@ impl ReplyDecoder {
             if let Some((code, length)) = framing::scan(&mut self.framing, input, &self.limits)? {
                 return Ok((length, Some(code)));
             }
-            self.held.extend_from_slice(input);
+            self.keep(input);
             return Ok((input.len(), None));
         }
         let mut rest = input;
@@ -112,11 +112,21 @@ impl ReplyDecoder {
         Ok((input.len(), None))
     }
 
+    /// Copies into the holder, which grows by doubling, but not beyond what a reply can be.
+    fn keep(&mut self, piece: &[u8]) {
+        let (length, capacity) = (self.held.len() + piece.len(), self.held.capacity());
+        if length > capacity {
+            let wanted = length.max(capacity.saturating_mul(2).min(self.framing.most(&self.limits)));
+            self.held.reserve_exact(wanted - self.held.len());
+        }
+        self.held.extend_from_slice(piece);
+    }
+
     /// Adds to the line being held, unless it grows too long by that.
     fn hold(&mut self, piece: &[u8]) -> Result<(), ReplyError> {
         let line = self.held.len() - self.framing.total + piece.len();
         self.framing.measure(line, &self.limits)?;
-        self.held.extend_from_slice(piece);
+        self.keep(piece);
         Ok(())
     }
 }

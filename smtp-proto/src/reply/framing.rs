@@ -16,7 +16,8 @@ use super::{ReplyCode, ReplyRef};
 pub struct ReplyLimits {
     /// Octets of one line, its line end included. Default 2,048.
     pub line: usize,
-    /// Octets of one reply, line ends included. Default 32 KiB.
+    /// Octets of one reply, line ends included. Default 16 KiB; within a SASL exchange 24 KiB at least, since challenges may
+    /// be long (RFC 4954 section 4).
     pub total: usize,
     /// Lines of one reply. Default 512.
     pub lines: usize,
@@ -30,7 +31,7 @@ pub struct ReplyLimits {
 
 impl Default for ReplyLimits {
     fn default() -> Self {
-        Self { line: 2048, total: 32 * 1024, lines: 512, recipient_text: 1024, bare_lf: true }
+        Self { line: 2048, total: 16 * 1024, lines: 512, recipient_text: 1024, bare_lf: true }
     }
 }
 
@@ -64,6 +65,9 @@ pub enum ReplyError {
     BareLf,
 }
 
+/// Octets of a reply within a SASL exchange: enough to tell a challenge that is too long from one that never ends.
+const CHALLENGE: usize = 24 * 1024;
+
 /// What is known of the reply being read: its complete lines, summed up.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Framing {
@@ -71,7 +75,7 @@ pub(super) struct Framing {
     lines: usize,
     /// Octets of all complete lines.
     pub(super) total: usize,
-    /// Lines are bounded only by the total.
+    /// A SASL exchange is under way, in which one line may be a whole reply, and a long one.
     pub(super) long_lines: bool,
 }
 
@@ -81,11 +85,17 @@ impl Framing {
         *self = Self { long_lines: self.long_lines, ..Self::default() };
     }
 
+    /// Octets that the reply may have.
+    pub(super) fn most(&self, limits: &ReplyLimits) -> usize {
+        if self.long_lines { limits.total.max(CHALLENGE) } else { limits.total }
+    }
+
     /// Checks that a line of `length` octets, ended or not, still fits.
     pub(super) fn measure(&self, length: usize, limits: &ReplyLimits) -> Result<(), ReplyError> {
         // The limit that lies nearer is the one that the octets break first.
-        let left = limits.total.saturating_sub(self.total);
-        let line = if self.long_lines { limits.total } else { limits.line };
+        let most = self.most(limits);
+        let left = most.saturating_sub(self.total);
+        let line = if self.long_lines { most } else { limits.line };
         if length <= line.min(left) {
             Ok(())
         } else if left <= line {
@@ -256,8 +266,8 @@ mod tests {
     fn endless_replies_are_cut() {
         assert_eq!(parse(&b"250-\r\n".repeat(513)), Err(ReplyError::TooManyLines));
         let line = [&b"250-"[..], &[b'x'; 1994], b"\r\n"].concat();
-        assert_eq!(parse(&line.repeat(16)), Ok(None));
-        assert_eq!(parse(&line.repeat(17)), Err(ReplyError::TooLong));
-        assert_eq!(parse(&[&line.repeat(16)[..], &[b'x'; 769]].concat()), Err(ReplyError::TooLong));
+        assert_eq!(parse(&line.repeat(8)), Ok(None));
+        assert_eq!(parse(&line.repeat(9)), Err(ReplyError::TooLong));
+        assert_eq!(parse(&[&line.repeat(8)[..], &[b'x'; 385]].concat()), Err(ReplyError::TooLong));
     }
 }

@@ -1,5 +1,7 @@
 //! What a transaction goes through: envelope, content, final replies.
 
+use bytes::BufMut;
+
 use super::{Content, SHUTTING_DOWN, Session};
 use crate::body::DotStuffer;
 use crate::capability::Extension;
@@ -104,7 +106,7 @@ impl Connection {
                 GoAhead::Nobody => {
                     self.session = Session::Busy;
                     let start = self.outbox.end();
-                    self.outbox.content(|buffer| buffer.extend_from_slice(b".\r\n"));
+                    self.outbox.content(3, |out| out.put_slice(b".\r\n"));
                     self.expected.push_content(Expect::LoneDot, start, self.outbox.end());
                 }
                 GoAhead::Refused => self.fail(),

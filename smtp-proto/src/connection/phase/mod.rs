@@ -31,6 +31,7 @@ use super::auth::Exchange;
 use super::chunks::Chunks;
 use super::expect::Expect;
 use crate::body::DotStuffer;
+use crate::config::Protocol;
 use crate::event::{CloseReason, Event, Phase};
 use crate::outcome::Stage;
 use crate::reply::{Reply, ReplyRef};
@@ -74,14 +75,17 @@ const SHUTTING_DOWN: u16 = 421;
 impl Connection {
     /// One reply has come. `more` says that octets follow it in the same input.
     pub(in crate::connection) fn on_reply(&mut self, reply: ReplyRef<'_>, more: bool) {
-        let Some(expect) = self.expected.answer(self.outbox.transmitted()) else {
+        let Some(expect) = self.expected.answer(self.reply_began) else {
             return self.on_reply_not_due(reply);
         };
-        // A server could answer each of many recipients at length; every other reply is one of few.
-        let reply = match expect {
-            Expect::Rcpt(_) => reply.to_owned_up_to(self.config.reply_limits.recipient_text),
-            _ => reply.to_owned(),
+        // A server could answer each of many recipients at length, and in LMTP twice; every other reply is one of few.
+        let each = match expect {
+            Expect::Rcpt(_) => true,
+            Expect::Final => self.config.protocol == Protocol::Lmtp,
+            _ => false,
         };
+        let kept = if each { self.config.reply_limits.recipient_text } else { usize::MAX };
+        let reply = reply.to_owned_up_to(kept);
         let end = self.end_after(expect, &reply);
         match expect {
             Expect::Greeting => self.on_greeting(reply),
@@ -137,7 +141,7 @@ impl Connection {
         }
         let leaving = match (front, &self.session) {
             (Some((Expect::Final, _)), _) => self.awaiting.front_mut(),
-            (None, Session::Content(_)) => self.current.as_mut(),
+            (None, Session::Content(Content::Lines(_))) => self.current.as_mut(),
             _ => None,
         };
         let refused = match leaving {

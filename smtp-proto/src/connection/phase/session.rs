@@ -49,12 +49,13 @@ impl Connection {
     pub(super) fn on_hello(&mut self, expect: Expect, reply: Reply) {
         let automatic = matches!(self.session, Session::Starting);
         let accepted = reply.code().severity() == Severity::Completion;
-        // Whatever an earlier hello taught is gone, also when this one is refused (RFC 5321 section 4.1.4).
+        // Whatever an earlier hello taught is gone. A server that refuses stays in the state it was in (RFC 5321 section
+        // 4.1.4), but whoever asks anew does not want to go by what was offered before.
         self.capabilities = match expect {
             Expect::Ehlo if accepted => Capabilities::from_reply(&reply),
             _ => Capabilities::default(),
         };
-        self.greeted = accepted;
+        self.greeted |= accepted;
         if accepted || !automatic {
             self.session = Session::Ready;
             if !automatic {
