@@ -1,12 +1,13 @@
 #!/usr/bin/env bash
-# Tests the client against real servers: starts Postfix, Exim and Dovecot on loopback ports, in a temporary
-# directory, and runs the program "live" of smtp-conformance on them. Whatever happens, all that was started
-# is stopped and the directory removed.
+# Tests the client against real servers: starts Postfix, Exim, Dovecot and aiosmtpd on loopback ports, in a
+# temporary directory, and runs the program "live" of smtp-conformance on them. Whatever happens, all that was
+# started is stopped and the directory removed.
 #
 #   tests/live.sh [ARGUMENT...]     the arguments go to the program; without any, it tests everything
 #   LIVE_KEEP=1 tests/live.sh       keeps the directory, with the logs and the mail
 #
-# Needs root and a Debian (or a derivative), best in a container: what is missing is installed with apt.
+# Needs root and a Debian (or a derivative), best in a container: what is missing is installed with apt, and
+# aiosmtpd from PyPI.
 
 # shellcheck source-path=SCRIPTDIR
 . "$(dirname "${BASH_SOURCE[0]}")/live/lib.sh"
@@ -39,14 +40,26 @@ exim=$(free_ports 9)
 "$live/exim.sh" "$work" "$exim" >>"$work/ready"
 dovecot=$(free_ports 4)
 "$live/dovecot.sh" "$work" "$dovecot" "$postfix" >>"$work/ready"
+aiosmtpd=$(free_ports 5)
+"$live/aiosmtpd.sh" "$work" "$aiosmtpd" >>"$work/ready"
 
 # In the background and in a session of its own, like the servers: a signal then interrupts the wait at
 # once, and stop.sh ends the program too, with all that cargo had started.
 mkdir "$work/client"
 setsid cargo run --quiet --release -p smtp-conformance --bin live -- \
-  --postfix "$postfix" --postfix-plain $((postfix + 3)) --postfix-mail "$work/postfix/mail" \
-  --exim "$exim" --exim-plain $((exim + 4)) --exim-mail "$work/exim/mail" \
-  --dovecot "$dovecot" --dovecot-socket "$work/dovecot/lmtp.sock" --dovecot-mail "$work/dovecot/mail" \
+  --postfix "$postfix" --postfix-tls $((postfix + 1)) --postfix-must-starttls $((postfix + 2)) \
+  --postfix-plain $((postfix + 3)) --postfix-size $((postfix + 4)) --postfix-slow $((postfix + 5)) \
+  --postfix-idle $((postfix + 6)) --postfix-expired $((postfix + 7)) --postfix-certificate $((postfix + 8)) \
+  --postfix-newline $((postfix + 9)) --postfix-mail "$work/postfix/mail" \
+  --exim "$exim" --exim-tls $((exim + 1)) --exim-must-starttls $((exim + 2)) --exim-slow $((exim + 3)) \
+  --exim-plain $((exim + 4)) --exim-idle $((exim + 5)) --exim-expired $((exim + 6)) \
+  --exim-wrong-name $((exim + 7)) --exim-size $((exim + 8)) --exim-mail "$work/exim/mail" \
+  --dovecot "$dovecot" --dovecot-tls $((dovecot + 1)) --dovecot-submission $((dovecot + 2)) \
+  --dovecot-submission-tls $((dovecot + 3)) --dovecot-socket "$work/dovecot/lmtp.sock" \
+  --dovecot-mail "$work/dovecot/mail" --dovecot-tokens "$work/dovecot" \
+  --aiosmtpd "$aiosmtpd" --aiosmtpd-tls $((aiosmtpd + 1)) --aiosmtpd-must-starttls $((aiosmtpd + 2)) \
+  --aiosmtpd-idle $((aiosmtpd + 3)) --aiosmtpd-lmtp $((aiosmtpd + 4)) \
+  --aiosmtpd-socket "$work/aiosmtpd/lmtp.sock" --aiosmtpd-mail "$work/aiosmtpd/mail" \
   --certs "$work/certs" "$@" &
 echo $! >"$work/client/session"
 wait $!

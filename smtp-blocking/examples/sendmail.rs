@@ -1,293 +1,37 @@
 //! Sends a message from a file or the standard input.
 //!
 //! Without arguments it starts a mail server of its own on the loopback interface, sends a message there and shows what
-//! happens.
+//! happens. The command line is described in `smtp_conformance::sendmail`, which this has in common with the other driver's
+//! example; what is here is all there is to using the driver.
 
 use std::fs::File;
-use std::io::{self, BufRead, BufReader};
-use std::path::{Path, PathBuf};
+use std::io::{BufRead, BufReader, Cursor, stdin};
 use std::process::ExitCode;
-use std::time::Duration;
 
-use clap::Parser;
-use smtp_blocking::{Client, Connector, Error, Stream, Tls};
-use smtp_conformance::loopback::Loopback;
-use smtp_proto::sasl::{Credentials, Secret};
-use smtp_proto::{
-    AddressError, CloseReason, Failure, ForwardPath, HelloName, Outcome, Report, ReversePath, TlsMode, Transaction,
-};
-
-/// Sends a message over SMTP or LMTP, as it is: headers are the message's own business, addresses the command line's.
-///
-/// Exit codes are those of sysexits.h: 0 all recipients accepted, 64 wrong usage, 65 the message may not be sent, 66 it
-/// cannot be read, 68 unknown host, 69 refused for good, 75 refused for now or not known, 76 the server broke the protocol, 77 authentication failed, 78 no TLS as
-/// it is required.
-#[derive(Parser)]
-#[command(name = "sendmail", version)]
-struct Arguments {
-    /// The server; for a Unix socket its path, with a slash.
-    #[arg(long, value_name = "HOST[:PORT]")]
-    server: String,
-    /// Who gets the bounces; empty for nobody.
-    #[arg(long, value_name = "ADDRESS", value_parser = ReversePath::parse)]
-    from: ReversePath,
-    /// Who gets the message.
-    #[arg(long, value_name = "ADDRESS", required = true, num_args = 1.., value_parser = ForwardPath::parse)]
-    to: Vec<ForwardPath>,
-    /// Speak LMTP.
-    #[arg(long)]
-    lmtp: bool,
-    /// The name to say hello with.
-    #[arg(long, value_name = "NAME", value_parser = HelloName::parse)]
-    helo: Option<HelloName>,
-    /// How to come to TLS. Without it: from the start on port 465, by STARTTLS on port 587 and with --user, else not at all.
-    #[arg(long, value_name = "MODE", value_enum)]
-    tls: Option<TlsChoice>,
-    /// Trust the certificates in this file instead of the platform's.
-    #[arg(long, value_name = "FILE")]
-    ca: Option<PathBuf>,
-    /// Authenticate as this user.
-    #[arg(long, value_name = "NAME")]
-    user: Option<String>,
-    /// The file whose first line is the password, or with --token the bearer token.
-    #[arg(long, value_name = "FILE", requires = "user")]
-    password_file: Option<PathBuf>,
-    /// The password is a bearer token.
-    #[arg(long, requires = "password_file")]
-    token: bool,
-    /// Use this SASL mechanism instead of the strongest one offered.
-    #[arg(long, value_name = "MECHANISM", requires = "user")]
-    auth: Option<String>,
-    /// Let a password cross without TLS.
-    #[arg(long)]
-    danger_password_in_clear: bool,
-    /// A time limit in seconds for everything. Without it, those of RFC 5321.
-    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..))]
-    timeout: Option<u64>,
-    /// Show what goes over the wire.
-    #[arg(long, short)]
-    verbose: bool,
-    /// The message, behind -- where it would be taken for another ADDRESS; the standard input if this is - or missing.
-    #[arg(value_name = "FILE", default_value = "-")]
-    file: String,
-}
-
-#[derive(Clone, Copy, clap::ValueEnum)]
-enum TlsChoice {
-    Starttls,
-    Implicit,
-    Opportunistic,
-    None,
-}
-
-impl From<TlsChoice> for TlsMode {
-    fn from(choice: TlsChoice) -> Self {
-        match choice {
-            TlsChoice::Starttls => Self::StartTls,
-            TlsChoice::Implicit => Self::Implicit,
-            TlsChoice::Opportunistic => Self::Opportunistic,
-            TlsChoice::None => Self::None,
-        }
-    }
-}
-
-/// From sysexits.h.
-mod exit {
-    pub(super) const USAGE: u8 = 64;
-    pub(super) const DATAERR: u8 = 65;
-    pub(super) const NOINPUT: u8 = 66;
-    pub(super) const NOHOST: u8 = 68;
-    pub(super) const UNAVAILABLE: u8 = 69;
-    pub(super) const TEMPFAIL: u8 = 75;
-    pub(super) const PROTOCOL: u8 = 76;
-    pub(super) const NOPERM: u8 = 77;
-    pub(super) const CONFIG: u8 = 78;
-}
+use smtp_blocking::{Client, Error, Stream};
+use smtp_conformance::sendmail::{self, Job, Message};
+use smtp_proto::{Report, Transaction};
 
 fn main() -> ExitCode {
-    if std::env::args_os().len() == 1 {
-        return match demonstrate() {
-            Ok(()) => ExitCode::SUCCESS,
-            Err(error) => {
-                eprintln!("sendmail: {error}");
-                ExitCode::FAILURE
-            }
-        };
-    }
-    let arguments = match Arguments::try_parse() {
-        Ok(arguments) => arguments,
-        Err(error) => {
-            let wrong = error.use_stderr();
-            let _ = error.print();
-            return if wrong { exit::USAGE.into() } else { ExitCode::SUCCESS };
-        }
+    sendmail::main(deliver)
+}
+
+fn deliver(job: Job) -> Result<Report, Error> {
+    let message: Box<dyn BufRead> = match job.message {
+        Message::Octets(octets) => Box::new(Cursor::new(octets)),
+        Message::File(path) => Box::new(BufReader::new(File::open(path).map_err(Error::unreadable)?)),
+        Message::Stdin => Box::new(stdin().lock()),
     };
-    let message: Box<dyn BufRead> = match arguments.file.as_str() {
-        "-" => Box::new(io::stdin().lock()),
-        path => match File::open(path) {
-            Ok(file) => Box::new(BufReader::new(file)),
-            Err(error) => {
-                eprintln!("sendmail: cannot read {path}: {error}");
-                return exit::NOINPUT.into();
-            }
-        },
-    };
-    let connector = match connector(&arguments) {
-        Ok(connector) => connector,
-        Err(error) => {
-            eprintln!("sendmail: {error}");
-            return exit::CONFIG.into();
-        }
-    };
-    match send(&arguments, connector, message) {
-        Ok(report) => {
-            print_outcomes(&report);
-            exit_code_of(&report).into()
-        }
-        Err(error) => {
-            eprintln!("sendmail: {error}");
-            if let Some(report) = error.report() {
-                print_outcomes(report);
-            }
-            if error.may_have_been_accepted() {
-                eprintln!("sendmail: sending it again may duplicate it");
-            }
-            exit_code(&error).into()
-        }
-    }
-}
-
-fn connector(arguments: &Arguments) -> Result<Connector, Box<dyn std::error::Error>> {
-    let mut connector = if arguments.lmtp { Connector::lmtp() } else { Connector::smtp() };
-    if let Some(name) = &arguments.helo {
-        connector = connector.hello_name(name.clone());
-    }
-    if let Some(seconds) = arguments.timeout {
-        connector = connector.timeout(Duration::from_secs(seconds));
-    }
-    if arguments.verbose {
-        connector = connector.transcript(|line| eprintln!("{line}"));
-    }
-    if let Some(mode) = arguments.tls {
-        connector = connector.tls_mode(mode.into());
-    }
-    if let Some(path) = &arguments.ca {
-        connector = connector.tls(Tls::trusting_only(&read(path)?)?);
-    }
-    if let Some(user) = &arguments.user {
-        let secret = match &arguments.password_file {
-            Some(path) => first_line(read(path)?),
-            None => return Err("--user needs --password-file".into()),
-        };
-        let credentials =
-            if arguments.token { Credentials::token(user, secret)? } else { Credentials::password(user, secret)? };
-        connector = connector.credentials(credentials);
-    }
-    let only = arguments.auth.as_deref().map(|name| name.to_ascii_uppercase().into());
-    Ok(connector.choice(|choice| {
-        choice.only = only;
-        choice.danger_in_clear = arguments.danger_password_in_clear;
-    }))
-}
-
-fn read(path: &Path) -> Result<Vec<u8>, String> {
-    std::fs::read(path).map_err(|error| format!("cannot read {}: {error}", path.display()))
-}
-
-fn first_line(mut octets: Vec<u8>) -> Secret {
-    let end = octets.iter().position(|octet| matches!(octet, b'\r' | b'\n')).unwrap_or(octets.len());
-    octets.truncate(end);
-    octets.into()
-}
-
-fn send(arguments: &Arguments, connector: Connector, message: impl BufRead) -> Result<Report, Error> {
-    let transaction = Transaction::new(arguments.from.clone()).to_all(arguments.to.iter().cloned());
     #[cfg(unix)]
-    if arguments.server.starts_with('/') {
-        return send_over(connector.connect_unix(&arguments.server)?, transaction, message);
+    if job.server.starts_with('/') {
+        return send(Client::connect_unix(&job.server, job.options)?, job.transaction, message);
     }
-    send_over(connector.connect(&arguments.server)?, transaction, message)
+    send(Client::connect(&job.server, job.options)?, job.transaction, message)
 }
 
-fn send_over<S: Stream>(
-    mut client: Client<S>,
-    transaction: Transaction,
-    message: impl BufRead,
-) -> Result<Report, Error> {
+fn send<S: Stream>(mut client: Client<S>, transaction: Transaction, message: impl BufRead) -> Result<Report, Error> {
     let report = client.send(transaction, message)?;
     // The server has the message; how it takes the farewell changes nothing.
     let _ = client.quit();
     Ok(report)
-}
-
-fn print_outcomes(report: &Report) {
-    for (recipient, outcome) in report.recipients() {
-        match outcome {
-            Outcome::Accepted(reply) => println!("{recipient} accepted: {reply}"),
-            Outcome::Refused { stage, reply, transient: true } => {
-                println!("{recipient} refused for now at {stage}: {reply}");
-            }
-            Outcome::Refused { stage, reply, .. } => println!("{recipient} refused at {stage}: {reply}"),
-            Outcome::NotSent => println!("{recipient} not sent"),
-            _ => println!("{recipient} in doubt: the server may or may not have accepted it"),
-        }
-    }
-}
-
-fn exit_code_of(report: &Report) -> u8 {
-    let mut outcomes =
-        report.recipients().map(|(_, outcome)| outcome).filter(|outcome| !outcome.is_accepted()).peekable();
-    if outcomes.peek().is_none() {
-        return 0;
-    }
-    let for_good = |outcome: &Outcome| matches!(outcome, Outcome::Refused { transient: false, .. });
-    if outcomes.all(for_good) { exit::UNAVAILABLE } else { exit::TEMPFAIL }
-}
-
-fn exit_code(error: &Error) -> u8 {
-    match error {
-        Error::Connect { error, .. } if error.kind() == io::ErrorKind::InvalidInput => exit::USAGE,
-        Error::Connect { error, .. } if error.raw_os_error().is_none() && error.kind() != io::ErrorKind::TimedOut => {
-            exit::NOHOST
-        }
-        Error::Tls { .. } if !error.is_transient() => exit::CONFIG,
-        Error::Failure(Failure::TlsRequired { .. } | Failure::NoMechanism(_)) => exit::CONFIG,
-        Error::Failure(Failure::Auth(_)) if !error.is_transient() => exit::NOPERM,
-        Error::Message { .. } => exit::NOINPUT,
-        Error::Content { .. } => exit::DATAERR,
-        Error::Failure(Failure::Disconnected {
-            reason: CloseReason::Malformed(_) | CloseReason::Unsolicited(_),
-            ..
-        }) => exit::PROTOCOL,
-        error if error.is_transient() => exit::TEMPFAIL,
-        _ => exit::UNAVAILABLE,
-    }
-}
-
-/// Three recipients, one of whom is refused, at a server that this program starts itself.
-fn demonstrate() -> Result<(), Box<dyn std::error::Error>> {
-    let server = Loopback::smtp()?;
-    println!("a server of our own listens on {}\n", server.address());
-    let message = b"From: me@example.org\r\nTo: friends@example.net\r\nSubject: hello\r\n\r\nIt works.\r\n.hidden dots and all\r\n";
-    let address = |text: &str| ForwardPath::parse(text).map_err(|error: AddressError| error.to_string());
-    let transaction = Transaction::new(ReversePath::parse("me@example.org")?)
-        .to(address("alice@example.net")?)
-        .to(address("refused@example.net")?)
-        .to(address("bob@example.net")?)
-        .content(message);
-
-    let mut client = Connector::smtp().transcript(|line| println!("{line}")).connect(&server.address().to_string())?;
-    let report = client.send(transaction, &message[..])?;
-    client.quit()?;
-
-    println!("\nwhat became of it:");
-    print_outcomes(&report);
-    let stored = server.stored();
-    let [stored] = stored.as_slice() else { return Err("the server did not store exactly one message".into()) };
-    println!("\nwhat the server stored, for {}:", stored.to.join(" and "));
-    print!("{}", String::from_utf8_lossy(&stored.content));
-    if stored.content != message || report.refused().count() != 1 {
-        return Err("that is not what was sent".into());
-    }
-    Ok(())
 }

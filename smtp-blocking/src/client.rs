@@ -4,15 +4,14 @@ use std::fmt;
 use std::io::{self, BufRead};
 use std::time::{Duration, Instant};
 
+use smtp_driver::{Error, Transcript, TranscriptHook};
 use smtp_proto::sasl::ChannelBindings;
 use smtp_proto::{
     Capabilities, CloseReason, CommandLine, Config, Connection, Event, Failure, Recipient, Reply, Report, Security,
     SecurityReport, Setup, State, Step, Time, TlsPolicy, Transaction, TransactionId, UsageError,
 };
 
-use crate::error::Error;
 use crate::stream::Stream;
-use crate::transcript::{Transcript, TranscriptHook};
 
 /// Octets read at a time.
 const READ: usize = 16 * 1024;
@@ -476,7 +475,7 @@ impl<S: Stream> Client<S> {
                     self.armed = None;
                     let now = self.now();
                     if now.saturating_duration_since(start) >= self.connection.config().timeouts.data_block {
-                        return self.write_failed(error);
+                        return self.write_failed(io::ErrorKind::TimedOut.into());
                     }
                     self.connection.handle_timeout(now);
                     self.glance();

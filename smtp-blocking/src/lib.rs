@@ -19,10 +19,10 @@
 //!
 //! ```no_run
 //! use std::{fs::File, io::BufReader};
-//! use smtp_blocking::Connector;
+//! use smtp_blocking::{Client, Options};
 //! use smtp_proto::{ForwardPath, ReversePath, Transaction};
 //!
-//! let mut client = Connector::smtp().connect("localhost")?;
+//! let mut client = Client::connect("localhost", Options::smtp())?;
 //! for name in ["one.eml", "two.eml"] {
 //!     let transaction = Transaction::new(ReversePath::parse("me@example.org")?).to(ForwardPath::parse("you@example.net")?);
 //!     let report = client.send(transaction, BufReader::new(File::open(name)?))?;
@@ -36,28 +36,24 @@
 
 mod client;
 mod connect;
-mod error;
 mod stream;
 #[cfg(feature = "rustls")]
 mod tls;
-mod transcript;
 mod transport;
 
 use smtp_proto::{ForwardPath, Report, ReversePath, TlsMode, Transaction};
 
 pub use client::Client;
-pub use connect::Connector;
-pub use error::Error;
+pub use smtp_driver::{Error, Options, Transcript};
 #[cfg(feature = "rustls")]
-pub use rustls;
+pub use smtp_driver::{Tls, rustls};
 pub use stream::Stream;
 #[cfg(feature = "rustls")]
-pub use tls::{Tls, TlsStream};
-pub use transcript::Transcript;
+pub use tls::TlsStream;
 pub use transport::Transport;
 
 /// Sends one message over one connection in clear, and closes it. For a server on this host or in this network that wants
-/// neither TLS nor credentials; `server` as in [`Connector::connect`], `from` empty for a message that must not bounce.
+/// neither TLS nor credentials; `server` as in [`Client::connect`], `from` empty for a message that must not bounce.
 ///
 /// The report tells what became of each recipient; at least one was accepted.
 ///
@@ -78,7 +74,7 @@ pub fn send_plaintext<T: AsRef<str>>(
         let recipient = recipient.as_ref();
         transaction = transaction.to(ForwardPath::parse(recipient).map_err(|error| wrong(recipient, error))?);
     }
-    let mut client = Connector::smtp().tls_mode(TlsMode::None).connect(server)?;
+    let mut client = Client::connect(server, Options::smtp().tls_mode(TlsMode::None))?;
     let report = client.send(transaction, message)?;
     // The server has the message; how it takes the farewell changes nothing.
     let _ = client.quit();

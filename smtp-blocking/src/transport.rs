@@ -31,7 +31,7 @@ impl Transport {
 
     /// The TLS connection: version, cipher suite, the server's certificates, exported keying material.
     #[cfg(feature = "rustls")]
-    pub fn tls(&self) -> Option<&rustls::ClientConnection> {
+    pub fn tls(&self) -> Option<&smtp_driver::rustls::ClientConnection> {
         match self {
             Self::Tcp(_) => None,
             Self::Tls(stream) => Some(stream.tls()),

@@ -221,6 +221,8 @@ impl Setup {
                 self.report.starttls = StartTls::NotOffered { suspicious };
                 self.in_clear(connection, None)
             }
+            // What the server said behind its hello was the end; the event that tells why comes next.
+            Err(UsageError::Closed) => Ok(Step::Continue),
             Err(error) => Err(error.into()),
         }
     }
@@ -253,8 +255,11 @@ impl Setup {
         self.report.channel_binding =
             mechanism.name().ends_with("-PLUS").then_some(self.choice.bindings.preferred()).flatten();
         self.report.password_in_clear |= mechanism.exposes_password() && !connection.is_secure();
-        connection.auth(mechanism)?;
-        Ok(Step::Continue)
+        match connection.auth(mechanism) {
+            // As for STARTTLS.
+            Ok(()) | Err(UsageError::Closed) => Ok(Step::Continue),
+            Err(error) => Err(error.into()),
+        }
     }
 
     fn auth_failed(&mut self, connection: &mut Connection, failure: &AuthFailure) -> Result<Step, Failure> {
@@ -265,17 +270,15 @@ impl Setup {
             // a weaker one to be used.
             AuthFailureKind::TooWeak | AuthFailureKind::Unsupported => {
                 self.choice.tried.push(failure.mechanism().into());
-                self.authenticate(connection).map_err(|next| match next {
-                    Failure::NoMechanism(_) => Failure::Auth(Box::new(failure.clone())),
-                    other => other,
-                })
             }
-            AuthFailureKind::Credentials if may_change && !self.asked_anew => {
-                self.asked_anew = true;
-                self.authenticate(connection)
-            }
-            _ => Err(Failure::Auth(Box::new(failure.clone()))),
+            AuthFailureKind::Credentials if may_change && !self.asked_anew => self.asked_anew = true,
+            _ => return Err(Failure::Auth(Box::new(failure.clone()))),
         }
+        self.authenticate(connection).map_err(|next| match next {
+            // That there is nothing else to try is no news; why this did not do is.
+            Failure::NoMechanism(_) => Failure::Auth(Box::new(failure.clone())),
+            other => other,
+        })
     }
 }
 

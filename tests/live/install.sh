@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
-# install.sh DIR: installs Postfix and Dovecot with apt, and unpacks Exim into DIR/exim-package, since
-# its package conflicts with Postfix's. Fast when everything is there. Meant for a container or a
-# machine of CI: the packages stay, though none of their daemons is started.
+# install.sh DIR: installs Postfix and Dovecot with apt, unpacks Exim into DIR/exim-package, since its
+# package conflicts with Postfix's, and aiosmtpd from PyPI into DIR/aiosmtpd-package, where no other
+# Python program meets it. Fast when everything is there. Meant for a container or a machine of CI: what
+# apt installs stays, though none of the daemons is started.
 
 # shellcheck source-path=SCRIPTDIR
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
@@ -17,6 +18,7 @@ packages=(
   sasl2-bin libsasl2-modules libsasl2-modules-db # AUTH of Postfix and Exim
   dovecot-core dovecot-lmtpd dovecot-submissiond
   openssl
+  ca-certificates # what the platform trusts: the tests prove that this is not everybody
 )
 cache=/var/cache/apt/archives # where apt keeps packages, and where "apt-get clean" removes them
 policy=/usr/sbin/policy-rc.d
@@ -69,3 +71,12 @@ if ldd $exim | grep -q 'not found'; then
 fi
 id Debian-exim >/dev/null 2>&1 ||
   useradd --system --badname --user-group --home-dir /nonexistent --no-create-home --shell /usr/sbin/nologin Debian-exim
+
+# One release, so that a run next year meets the same server.
+aiosmtpd="aiosmtpd-package"
+if [ ! -d $aiosmtpd/aiosmtpd ]; then
+  python3 -m pip --version >/dev/null 2>&1 || install python3 python3-pip
+  python3 -m pip install --quiet --root-user-action=ignore --target $aiosmtpd.new aiosmtpd==1.4.6 >>install.log 2>&1 ||
+    die "cannot install aiosmtpd from PyPI" install.log
+  mv $aiosmtpd.new $aiosmtpd # moved when complete, so that half of it never passes for it
+fi

@@ -3,8 +3,8 @@
 #
 # Every script gets one work directory, DIR, and keeps to this layout:
 #   DIR/certs/           the throw-away certificates                (certs.sh)
-#   DIR/exim-package/    the unpacked Exim                          (install.sh)
-#   DIR/NAME/            everything of one server                   (postfix.sh, exim.sh, dovecot.sh)
+#   DIR/NAME-package/    the unpacked Exim and aiosmtpd             (install.sh)
+#   DIR/NAME/            everything of one server                   (postfix.sh, exim.sh, dovecot.sh, aiosmtpd.sh)
 #   DIR/NAME/mail/USER/  the maildir of USER: new/ holds one file per message and recipient
 #   DIR/NAME/session     the process session that the server runs in (launch, stop.sh)
 
@@ -39,7 +39,7 @@ die() {
 }
 
 need_root() {
-  [ "$(id -u)" -eq 0 ] || die "root is needed: mail servers are installed, and each runs under a user of its own"
+  [ "$(id -u)" -eq 0 ] || die "root is needed: mail servers are installed, and most run under a user of their own"
 }
 
 # server NAME DIR PORT: sets what every server script works with: name, port, home (DIR/NAME), mail, certs.

@@ -1,6 +1,7 @@
 //! What an application is told, as lines of text that are the same whatever the driver.
 
-use smtp_proto::{CloseReason, Outcome, Report};
+use smtp_driver::Error;
+use smtp_proto::{CloseReason, Failure, Outcome, Report, UsageError};
 
 /// One line for each recipient.
 pub fn report_lines(report: &Report) -> impl Iterator<Item = String> {
@@ -23,6 +24,18 @@ pub fn closed_line(reason: &CloseReason) -> String {
 
 /// The line for a message that could not be read.
 pub const UNREADABLE: &str = "the message cannot be read";
+
+/// The lines for an error of a driver's. `closed` says that the end of the session was told before; then whatever is tried meets the same error.
+pub fn tell_error(error: &Error, closed: bool, lines: &mut Vec<String>) {
+    match error {
+        _ if closed => lines.push(format!("error: {}", UsageError::Closed)),
+        Error::Failure(Failure::Usage(error)) => lines.push(format!("error: {error}")),
+        Error::Content { error, .. } => lines.push(format!("content: {error}")),
+        Error::Message { .. } => lines.push(UNREADABLE.into()),
+        _ => {}
+    }
+    lines.extend(error.report().into_iter().flat_map(report_lines));
+}
 
 /// Compares what the application was told, act by act, with what the transcript says.
 ///

@@ -6,9 +6,9 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use smtp_blocking::{Client, Error, Stream};
-use smtp_proto::{Event, Failure, Security, Setup, TlsPolicy, UsageError};
+use smtp_proto::{Event, Security, Setup, TlsPolicy};
 
-use crate::app::{UNREADABLE, closed_line, report_lines};
+use crate::app::{closed_line, report_lines, tell_error};
 use crate::peer::{Due, Peer, Pieces};
 use crate::script::{Message, Script, Verb};
 
@@ -153,18 +153,6 @@ fn starttls(session: &mut Client<ScriptedStream<'_>>, lines: &mut Vec<String>) -
             _ => {}
         }
     }
-}
-
-/// `closed` says that the end of the session was told before; then whatever is tried meets the same error.
-fn tell_error(error: &Error, closed: bool, lines: &mut Vec<String>) {
-    match error {
-        _ if closed => lines.push(format!("error: {}", UsageError::Closed)),
-        Error::Failure(Failure::Usage(error)) => lines.push(format!("error: {error}")),
-        Error::Content { error, .. } => lines.push(format!("content: {error}")),
-        Error::Message { .. } => lines.push(UNREADABLE.into()),
-        _ => {}
-    }
-    lines.extend(error.report().into_iter().flat_map(report_lines));
 }
 
 /// Reads the message, and fails behind it if that is wanted.

@@ -8,4 +8,7 @@ pub mod loopback;
 pub mod model;
 pub mod peer;
 pub mod script;
+pub mod sendmail;
+pub mod tls_server;
+pub mod tokio_run;
 pub mod traceability;

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use smtp_blocking::{Client, Connector, Error, Stream};
+use smtp_blocking::{Client, Error, Options, Stream};
 use smtp_conformance::lab::{smtp, transaction};
 use smtp_conformance::loopback::Loopback;
 use smtp_proto::{
@@ -59,7 +59,7 @@ fn one_line_sends_a_message() {
 #[test]
 fn a_session() {
     let server = Loopback::smtp().unwrap();
-    let mut client = Connector::smtp().connect(&server.address().to_string()).unwrap();
+    let mut client = Client::connect(&server.address().to_string(), Options::smtp()).unwrap();
     assert_eq!(client.capabilities().size_limit(), Some(52_428_800));
     for _ in 0..3 {
         assert!(client.send(transaction(2), &b"hello\r\n"[..]).unwrap().is_complete_success());
@@ -104,7 +104,7 @@ fn lmtp_over_a_unix_socket() {
         }
         said
     });
-    let mut client = Connector::lmtp().connect_unix(&path).unwrap();
+    let mut client = Client::connect_unix(&path, Options::lmtp()).unwrap();
     let report = client.send(transaction(2), &b"hello\r\n"[..]).unwrap();
     client.quit().unwrap();
     assert_eq!(report.recipients().filter(|(_, outcome)| outcome.is_accepted()).count(), 1);
@@ -120,7 +120,7 @@ fn an_early_refusal_survives_a_reset() {
         reader.get_mut().write_all(b"552 5.3.4 too large\r\n").unwrap();
         // Dropped with octets unread: the system answers further ones with a reset.
     });
-    let mut client = Connector::smtp().connect(&target).unwrap();
+    let mut client = Client::connect(&target, Options::smtp()).unwrap();
     let message = vec![b'x'; LARGE];
     let error = client.send(transaction(1), &message[..]).unwrap_err();
     server.join().unwrap();
@@ -251,7 +251,7 @@ fn reads_have_a_deadline() {
                 }
             }
         });
-        let error = Connector::smtp().timeout(SHORT).connect(&target).unwrap_err();
+        let error = Client::connect(&target, Options::smtp().timeout(SHORT)).unwrap_err();
         assert!(error.is_timeout() && error.is_transient(), "{error}");
         server.join().unwrap();
     }
@@ -262,7 +262,7 @@ fn reads_have_a_deadline() {
 fn writes_have_a_deadline() {
     let (target, server) = serve(|stream| answer(stream, &UP_TO_CONTENT));
     let mut client =
-        Connector::smtp().configure(|config| config.timeouts.data_block = 4 * SHORT).connect(&target).unwrap();
+        Client::connect(&target, Options::smtp().configure(|config| config.timeouts.data_block = 4 * SHORT)).unwrap();
     let error = client.send(transaction(1), &vec![b'x'; LARGE][..]).unwrap_err();
     assert!(matches!(error.failure(), Some(Failure::TimedOut { phase: Phase::DataBlock, .. })), "{error}");
     assert!(!error.may_have_been_accepted());
@@ -277,7 +277,7 @@ fn connecting_has_a_deadline() {
     socket.listen(0).unwrap();
     let address = socket.local_addr().unwrap().as_socket().unwrap();
     let filler: Vec<_> = (0..4).map(|_| TcpStream::connect_timeout(&address, SHORT)).collect();
-    let error = Connector::smtp().connect_timeout(SHORT).connect(&address.to_string()).unwrap_err();
+    let error = Client::connect(&address.to_string(), Options::smtp().connect_timeout(SHORT)).unwrap_err();
     assert!(matches!(error, Error::Connect { .. }) && error.is_timeout(), "{error}");
     drop(filler);
 }
@@ -286,17 +286,17 @@ fn connecting_has_a_deadline() {
 #[test]
 fn targets_that_are_not_there() {
     let server = Loopback::smtp().unwrap();
-    let client = Connector::smtp().connect(&format!("localhost:{}", server.address().port())).unwrap();
+    let client = Client::connect(&format!("localhost:{}", server.address().port()), Options::smtp()).unwrap();
     assert!(client.stream().socket().nodelay().unwrap());
     client.quit().unwrap();
     let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap();
-    let refused = Connector::smtp().connect(&free.to_string()).unwrap_err();
+    let refused = Client::connect(&free.to_string(), Options::smtp()).unwrap_err();
     assert!(matches!(refused, Error::Connect { .. }) && refused.is_transient());
-    let unknown = Connector::smtp().connect("no-such-host.invalid:25").unwrap_err();
+    let unknown = Client::connect("no-such-host.invalid:25", Options::smtp()).unwrap_err();
     assert!(matches!(unknown, Error::Connect { .. }));
-    assert!(!Connector::smtp().connect("localhost:port").unwrap_err().is_transient());
+    assert!(!Client::connect("localhost:port", Options::smtp()).unwrap_err().is_transient());
     // C-160
-    let lmtp = Connector::lmtp().connect("localhost:25").unwrap_err();
+    let lmtp = Client::connect("localhost:25", Options::lmtp()).unwrap_err();
     assert!(lmtp.to_string().contains("port 25") && !lmtp.is_transient());
 }
 
@@ -310,7 +310,7 @@ fn connecting_to_a_unix_socket_has_a_deadline() {
     socket.listen(0).unwrap();
     // One waits in the queue, which is then full.
     let waiting = std::os::unix::net::UnixStream::connect(&path).unwrap();
-    let error = Connector::lmtp().timeout(SHORT).connect_unix(&path).unwrap_err();
+    let error = Client::connect_unix(&path, Options::lmtp().timeout(SHORT)).unwrap_err();
     assert!(error.is_timeout(), "{error}");
     drop(waiting);
 }
@@ -333,15 +333,15 @@ fn the_source_address_is_the_callers() {
         peer
     });
     let source = SocketAddr::from(([127, 0, 0, 2], 0));
-    let client = Connector::smtp().source_address(source).connect(&target).unwrap();
+    let client = Client::connect(&target, Options::smtp().source_address(source)).unwrap();
     assert_eq!(server.join().unwrap().ip(), source.ip());
     drop(client);
-    let other_family = Connector::smtp().source_address(SocketAddr::from((Ipv6Addr::LOCALHOST, 0)));
-    assert!(matches!(other_family.connect(&target), Err(Error::Connect { .. })));
+    let other_family = Options::smtp().source_address(SocketAddr::from((Ipv6Addr::LOCALHOST, 0)));
+    assert!(matches!(Client::connect(&target, other_family), Err(Error::Connect { .. })));
 }
 
 /// What the client says in its hello to a server at `address`.
-fn hello_to(address: SocketAddr, connector: Connector) -> String {
+fn hello_to(address: SocketAddr, options: Options) -> String {
     let listener = TcpListener::bind(address).unwrap();
     let target = listener.local_addr().unwrap().to_string();
     let server = std::thread::spawn(move || {
@@ -352,7 +352,7 @@ fn hello_to(address: SocketAddr, connector: Connector) -> String {
         reader.get_mut().write_all(b"250 x\r\n").unwrap();
         line
     });
-    drop(connector.connect(&target).unwrap());
+    drop(Client::connect(&target, options).unwrap());
     server.join().unwrap()
 }
 
@@ -367,10 +367,10 @@ fn the_hello_names_this_host() {
     for (address, literal) in literals {
         let name = if host.contains('.') && HelloName::parse(&host).is_ok() { &host } else { literal };
         if TcpListener::bind(address).is_ok() {
-            assert_eq!(hello_to(address, Connector::smtp()), format!("EHLO {name}\r\n"));
+            assert_eq!(hello_to(address, Options::smtp()), format!("EHLO {name}\r\n"));
         }
     }
-    let named = Connector::smtp().hello_name(HelloName::parse("me.example").unwrap());
+    let named = Options::smtp().hello_name(HelloName::parse("me.example").unwrap());
     assert_eq!(hello_to(literals[0].0, named), "EHLO me.example\r\n");
 }
 
@@ -424,7 +424,7 @@ fn dropping_says_nothing() {
         reader.read_to_string(&mut rest).unwrap();
         rest
     });
-    drop(Connector::smtp().connect(&target).unwrap());
+    drop(Client::connect(&target, Options::smtp()).unwrap());
     assert_eq!(server.join().unwrap(), "");
 }
 
@@ -444,7 +444,7 @@ fn an_unreadable_message_is_not_sent() {
         }
     }
     let server = Loopback::smtp().unwrap();
-    let mut client = Connector::smtp().connect(&server.address().to_string()).unwrap();
+    let mut client = Client::connect(&server.address().to_string(), Options::smtp()).unwrap();
     let error = client.send(transaction(1), BufReader::new(Broken(1 << 20))).unwrap_err();
     assert!(matches!(&error, Error::Message { report: Some(report), .. }
         if report.recipients().all(|(_, outcome)| *outcome == Outcome::NotSent)));
@@ -461,7 +461,7 @@ fn an_idle_farewell_is_noticed() {
         reader.get_mut().write_all(b"421 4.4.2 idle for too long\r\n").unwrap();
         reader
     });
-    let mut client = Connector::smtp().connect(&target).unwrap();
+    let mut client = Client::connect(&target, Options::smtp()).unwrap();
     let reader = server.join().unwrap();
     // Until the farewell has come in, which on the loopback interface is at once, but not for certain.
     while client.stream().socket().peek(&mut [0]).is_err() {}
@@ -482,8 +482,8 @@ fn a_transcript() {
     let server = Loopback::smtp().unwrap();
     let lines = Arc::new(Mutex::new(Vec::new()));
     let noted = Arc::clone(&lines);
-    let connector = Connector::smtp().transcript(move |line| noted.lock().unwrap().push(line.to_string()));
-    let mut client = connector.connect(&server.address().to_string()).unwrap();
+    let options = Options::smtp().transcript(move |line| noted.lock().unwrap().push(line.to_string()));
+    let mut client = Client::connect(&server.address().to_string(), options).unwrap();
     client.send(transaction(1), &b"canary\r\n"[..]).unwrap();
     client.quit().unwrap();
     let lines = lines.lock().unwrap();

@@ -5,7 +5,7 @@
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 
-use smtp_blocking::Connector;
+use smtp_blocking::{Client, Options};
 use smtp_conformance::lab::transaction;
 
 /// The most memory this process has ever had resident, in octets.
@@ -80,7 +80,7 @@ fn a_gibibyte_in_flat_memory() {
         counts
     });
     let lines: &'static [u8] = b"sixty-four octets of text, line end included, come again here\r\n".repeat(1024).leak();
-    let mut client = Connector::smtp().connect(&target).unwrap();
+    let mut client = Client::connect(&target, Options::smtp()).unwrap();
     // A message of 16 MiB first, so that everything that is ever needed is there.
     client.send(transaction(1), Lines { left: 16 << 20, line: lines }).unwrap();
     let before = peak();

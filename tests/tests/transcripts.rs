@@ -8,6 +8,7 @@ use smtp_conformance::blocking_run;
 use smtp_conformance::core_run::{self, Plan, Run};
 use smtp_conformance::peer::Pieces;
 use smtp_conformance::script::Script;
+use smtp_conformance::tokio_run;
 use smtp_proto::Outcome;
 
 type Test = fn(&Script) -> Result<(), Failed>;
@@ -16,12 +17,13 @@ fn main() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("transcripts");
     let mut trials = Vec::new();
     for script in Script::all(&folder) {
-        let tests: [(&str, Test); 5] = [
+        let tests: [(&str, Test); 6] = [
             ("core", core_in_every_cut),
             ("core_random", core_in_random_order),
             ("core_cut_input", core_cut_at_every_octet_received),
             ("core_cut_output", core_cut_at_every_octet_sent),
             ("blocking", blocking_in_every_cut),
+            ("tokio", tokio_in_every_cut),
         ];
         for (kind, test) in tests {
             let script = script.clone();
@@ -55,9 +57,21 @@ fn core_in_every_cut(script: &Script) -> Result<(), Failed> {
 }
 
 fn blocking_in_every_cut(script: &Script) -> Result<(), Failed> {
+    driver_in_every_cut(script, blocking_run::run)
+}
+
+fn tokio_in_every_cut(script: &Script) -> Result<(), Failed> {
+    driver_in_every_cut(script, tokio_run::run)
+}
+
+/// What the client sent, what the application was told, and what the client said too early.
+type DriverRun = fn(&Script, Pieces, Pieces) -> (Vec<u8>, Vec<Vec<String>>, Option<String>);
+
+/// P-22: every driver sends the same octets as the core and tells the same.
+fn driver_in_every_cut(script: &Script, run: DriverRun) -> Result<(), Failed> {
     for input in cuts(script) {
         for output in [Pieces::Whole, Pieces::Octets] {
-            let (sent, told, early) = blocking_run::run(script, input.clone(), output.clone());
+            let (sent, told, early) = run(script, input.clone(), output.clone());
             check(script, &sent, &told, early.as_ref(), &format!("{input:?} {output:?}"))?;
         }
     }

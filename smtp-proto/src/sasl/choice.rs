@@ -196,10 +196,10 @@ fn build(candidate: &Candidate, credentials: &Credentials, choice: &Choice) -> R
             Box::new(Plain::new(authzid.unwrap_or_default(), authcid, password))
         }
         (Candidate::Login, Kind::Password { authcid, password }) => Box::new(Login::new(authcid, password)),
-        (Candidate::OAuthBearer, Kind::Token { user, source }) => {
+        (Candidate::OAuthBearer, Kind::Token { user, source, .. }) => {
             Box::new(OAuthBearer::new(user, &source().ok_or(SaslError::Cancelled)?, choice.server.as_ref()))
         }
-        (Candidate::XOAuth2, Kind::Token { user, source }) => {
+        (Candidate::XOAuth2, Kind::Token { user, source, .. }) => {
             Box::new(XOAuth2::new(user, &source().ok_or(SaslError::Cancelled)?))
         }
         (Candidate::Anonymous, Kind::Anonymous { trace }) => Box::new(Anonymous::new(trace)),

@@ -25,10 +25,20 @@ pub struct Credentials {
 
 #[derive(Clone)]
 pub(super) enum Kind {
-    Password { authcid: Box<str>, password: Secret },
-    Token { user: Box<str>, source: Arc<dyn Fn() -> Option<Secret> + Send + Sync> },
+    Password {
+        authcid: Box<str>,
+        password: Secret,
+    },
+    Token {
+        user: Box<str>,
+        source: Arc<dyn Fn() -> Option<Secret> + Send + Sync>,
+        /// Asking again may give another.
+        renewable: bool,
+    },
     External,
-    Anonymous { trace: Box<str> },
+    Anonymous {
+        trace: Box<str>,
+    },
 }
 
 /// Why credentials cannot be carried by any mechanism.
@@ -91,7 +101,8 @@ impl Credentials {
     /// [`CredentialsError`] when one of them is empty or holds what it may not.
     pub fn token(user: &str, secret: impl Into<Secret>) -> Result<Self, CredentialsError> {
         let secret = token(secret.into())?;
-        Self::token_source(user, move || Some(secret.clone()))
+        let source = Arc::new(move || Some(secret.clone()));
+        Ok(Kind::Token { user: name(user)?, source, renewable: false }.into())
     }
 
     /// As [`token`](Self::token), with a function that gives the current token. It is asked for each attempt; after a refusal
@@ -105,7 +116,7 @@ impl Credentials {
         source: impl Fn() -> Option<Secret> + Send + Sync + 'static,
     ) -> Result<Self, CredentialsError> {
         let source = Arc::new(move || source().and_then(|secret| token(secret).ok()));
-        Ok(Kind::Token { user: name(user)?, source }.into())
+        Ok(Kind::Token { user: name(user)?, source, renewable: true }.into())
     }
 
     /// Who the server knows us to be by other means, such as a client certificate: EXTERNAL.
@@ -140,7 +151,7 @@ impl Credentials {
 
     /// Whether asking for the credentials again may give others.
     pub(crate) fn may_change(&self) -> bool {
-        matches!(self.kind, Kind::Token { .. })
+        matches!(self.kind, Kind::Token { renewable: true, .. })
     }
 }
 

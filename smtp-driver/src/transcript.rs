@@ -16,7 +16,8 @@ pub enum Transcript<'a> {
     Received(Received<'a>),
 }
 
-pub(crate) type TranscriptHook = Box<dyn FnMut(Transcript<'_>) + Send>;
+/// Called for everything that is sent and received.
+pub type TranscriptHook = Box<dyn FnMut(Transcript<'_>) + Send>;
 
 impl fmt::Display for Transcript<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

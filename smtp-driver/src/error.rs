@@ -73,17 +73,23 @@ impl From<UsageError> for Error {
 }
 
 impl Error {
+    /// A message that cannot be read at all, before any of it was sent.
+    pub fn unreadable(error: io::Error) -> Self {
+        Self::Message { error, report: None }
+    }
+
     /// A failure of TLS.
     pub fn tls(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
         Self::Tls { error: error.into() }
     }
 
     /// What the end of a connection amounts to.
-    pub(crate) fn closed(reason: CloseReason, report: Option<Report>, broken: Option<io::Error>) -> Self {
+    pub fn closed(reason: CloseReason, report: Option<Report>, broken: Option<io::Error>) -> Self {
         Self::from_failure(Failure::closed(reason, report), broken)
     }
 
-    pub(crate) fn from_failure(failure: Failure, broken: Option<io::Error>) -> Self {
+    /// A failure, with how the stream broke if it did.
+    pub fn from_failure(failure: Failure, broken: Option<io::Error>) -> Self {
         match (broken, &failure) {
             // How the stream broke is news only where that is why it failed.
             (Some(error), Failure::Disconnected { .. } | Failure::TimedOut { .. }) => Self::Stream { failure, error },
@@ -132,6 +138,8 @@ impl Error {
             Self::Tls { error } => {
                 error.downcast_ref().is_some_and(|error: &io::Error| error.kind() == io::ErrorKind::TimedOut)
             }
+            // Octets that the stream held back found no way out in time.
+            Self::Stream { error, .. } if error.kind() == io::ErrorKind::TimedOut => true,
             _ => self.failure().is_some_and(Failure::is_timeout),
         }
     }

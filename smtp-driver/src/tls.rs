@@ -1,11 +1,7 @@
-//! TLS by rustls: nothing but one more stream, and how to make it.
-
-mod stream;
+//! Whom to trust and who to be within TLS, for rustls.
 
 use std::fmt;
-use std::io;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::ServerCertVerifier;
@@ -18,9 +14,7 @@ use smtp_proto::sasl::ChannelBindings;
 use x509_cert::der::Decode;
 use x509_cert::der::asn1::ObjectIdentifier;
 
-pub use self::stream::TlsStream;
 use crate::error::Error;
-use crate::stream::Stream;
 
 /// How TLS is done: whom to trust, who to be.
 ///
@@ -28,10 +22,10 @@ use crate::stream::Stream;
 /// count. TLS 1.2 is the least.
 ///
 /// ```
-/// use smtp_blocking::Tls;
+/// use smtp_driver::Tls;
 ///
 /// let tls = Tls::default().tls13_only().server_name("mail.example.net")?;
-/// # Ok::<(), smtp_blocking::Error>(())
+/// # Ok::<(), smtp_driver::Error>(())
 /// ```
 #[derive(Clone, Default)]
 pub struct Tls {
@@ -107,34 +101,17 @@ impl Tls {
         self
     }
 
-    /// Does the handshake on a stream to `host`.
+    /// The client's side of a handshake with `host`.
     ///
     /// # Errors
     ///
-    /// [`Error::Tls`] when the server cannot prove who it is, or there is no handshake within `limit`. The stream is gone
-    /// then, and nothing was sent on it in clear.
-    pub fn handshake<S: Stream>(&self, mut stream: S, host: &str, limit: Duration) -> Result<TlsStream<S>, Error> {
+    /// [`Error::Tls`] when the configuration or the name cannot be used.
+    pub fn start(&self, host: &str) -> Result<(Arc<ClientConfig>, ServerName<'static>), Error> {
         let name = match &self.name {
             Some(name) => name.clone(),
             None => ServerName::try_from(host.to_owned()).map_err(Error::tls)?,
         };
-        let config = self.client_config().map_err(Error::tls)?;
-        let exporter_is_unique = config.require_ems;
-        let mut connection = ClientConnection::new(config, name).map_err(Error::tls)?;
-        let deadline = Instant::now() + limit;
-        while connection.is_handshaking() {
-            let left = deadline.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                return Err(Error::tls(io::Error::from(io::ErrorKind::TimedOut)));
-            }
-            stream.set_timeouts(Some(left), Some(left)).map_err(Error::tls)?;
-            match connection.complete_io(&mut stream) {
-                // The next round finds that the deadline has passed.
-                Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => {}
-                result => drop(result.map_err(Error::tls)?),
-            }
-        }
-        Ok(TlsStream::new(connection, stream, exporter_is_unique))
+        Ok((self.client_config().map_err(Error::tls)?, name))
     }
 
     fn client_config(&self) -> Result<Arc<ClientConfig>, Box<dyn std::error::Error + Send + Sync>> {
@@ -182,9 +159,9 @@ fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, Error> {
     if certificates.is_empty() { Err(Error::tls("there is no certificate in it")) } else { Ok(certificates) }
 }
 
-/// What an authentication can be bound to. `exporter_is_unique` says that TLS 1.2 was only accepted with the extended master
-/// secret, without which its exporter is not.
-fn channel_bindings(connection: &ClientConnection, exporter_is_unique: bool) -> ChannelBindings {
+/// What an authentication can be bound to after the handshake. `exporter_is_unique` says that TLS 1.2 was only accepted with
+/// the extended master secret ([`ClientConfig::require_ems`]), without which its exporter is not.
+pub fn channel_bindings(connection: &ClientConnection, exporter_is_unique: bool) -> ChannelBindings {
     let mut bindings = ChannelBindings::default();
     if exporter_is_unique || connection.protocol_version() == Some(ProtocolVersion::TLSv1_3) {
         // RFC 9266 section 2.

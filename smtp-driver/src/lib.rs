@@ -1,0 +1,19 @@
+//! What the drivers of [`smtp_proto`] share: where to connect to and how, what can go wrong on the way, whom to trust within
+//! TLS, and what to show of a session. Programs use it by way of `smtp-blocking` or `smtp-tokio`, which hand it on.
+//!
+//! It moves no octets and knows no SMTP.
+
+mod error;
+mod options;
+mod target;
+#[cfg(feature = "rustls")]
+mod tls;
+mod transcript;
+
+pub use error::Error;
+pub use options::{Options, Plan, Session};
+#[cfg(feature = "rustls")]
+pub use rustls;
+#[cfg(feature = "rustls")]
+pub use tls::{Tls, channel_bindings};
+pub use transcript::{Transcript, TranscriptHook};

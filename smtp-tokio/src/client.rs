@@ -1,0 +1,564 @@
+//! A session over an asynchronous stream.
+
+use std::fmt;
+use std::future::poll_fn;
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use smtp_driver::{Error, Transcript, TranscriptHook};
+use smtp_proto::sasl::ChannelBindings;
+use smtp_proto::{
+    Capabilities, CloseReason, CommandLine, Config, Connection, Event, Failure, Recipient, Reply, Report, Security,
+    SecurityReport, Setup, State, Step, Time, TlsPolicy, Transaction, TransactionId, UsageError,
+};
+use tokio::io::{AsyncBufRead, AsyncBufReadExt, AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::{Instant, Sleep, sleep};
+
+/// Octets read at a time.
+const READ: usize = 16 * 1024;
+
+/// A stream that octets can be read from and written to.
+pub trait Duplex: AsyncRead + AsyncWrite + Unpin {}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Duplex for S {}
+
+/// An SMTP or LMTP session over a stream `S`.
+///
+/// Dropping it closes the stream without QUIT, which is always safe: a message whose content is not complete is discarded
+/// by the server. [`quit`](Self::quit) takes leave properly.
+///
+/// Every method may be cancelled. Afterwards the next one ends the connection and says that it was aborted, unless nothing
+/// had begun.
+pub struct Client<S> {
+    stream: S,
+    connection: Connection,
+    greeting: Option<Reply>,
+    security: SecurityReport,
+    started: Instant,
+    buffer: Box<[u8]>,
+    sleep: Pin<Box<Sleep>>,
+    /// Since when octets were written that a flush has not yet sent on their way.
+    unflushed: Option<Time>,
+    /// An exchange has begun and not come to its end: whoever began it was cancelled, if nobody is at it.
+    begun: bool,
+    /// How the stream broke.
+    broken: Option<io::Error>,
+    transcript: Option<TranscriptHook>,
+}
+
+/// Sessions.
+impl<S: Duplex> Client<S> {
+    /// Starts a session on a fresh stream: waits for the greeting, says hello unless that is left to the caller, and
+    /// authenticates if `setup` has credentials. A stream that is to be upgraded to TLS is for
+    /// [`start_tls`](Self::start_tls).
+    ///
+    /// # Errors
+    ///
+    /// [`Error`] when the server refuses, or no session comes about otherwise.
+    pub async fn start(stream: S, security: Security, mut config: Config, mut setup: Setup) -> Result<Self, Error> {
+        setup.configure(&mut config);
+        let mut client = Self::new(stream, security, config, None);
+        match client.establish(&mut setup).await? {
+            Step::UpgradeTls => Err(Error::tls("there is nobody to do the handshake")),
+            _ => Ok(client),
+        }
+    }
+
+    /// Starts a session in clear, has `upgrade` turn the stream into one within TLS after STARTTLS, and starts anew there.
+    /// The setup's policy counts as [`TlsPolicy::Require`], for without TLS there is no `T`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error`] when the server refuses TLS, the handshake fails, or no session comes about otherwise. Nothing but the
+    /// hello was then said in clear.
+    pub async fn start_tls<T: Duplex, E: Into<Box<dyn std::error::Error + Send + Sync>>>(
+        stream: S,
+        mut config: Config,
+        setup: Setup,
+        upgrade: impl AsyncFnOnce(S) -> Result<(T, ChannelBindings), E>,
+    ) -> Result<Client<T>, Error> {
+        let mut setup = setup.policy(TlsPolicy::Require);
+        setup.configure(&mut config);
+        let mut client = Self::new(stream, Security::Plaintext, config, None);
+        match client.establish(&mut setup).await? {
+            Step::UpgradeTls => {}
+            _ => return Err(Failure::TlsRequired { reply: None }.into()),
+        }
+        let mut client = client.upgrade(&mut setup, async |stream| upgrade(stream).await.map_err(Error::tls)).await?;
+        client.establish(&mut setup).await?;
+        Ok(client)
+    }
+
+    pub(crate) fn new(stream: S, security: Security, config: Config, transcript: Option<TranscriptHook>) -> Self {
+        Self {
+            stream,
+            connection: Connection::new(config, security),
+            greeting: None,
+            security: SecurityReport::default(),
+            started: Instant::now(),
+            buffer: vec![0; READ].into(),
+            sleep: Box::pin(sleep(Duration::ZERO)),
+            unflushed: None,
+            begun: false,
+            broken: None,
+            transcript,
+        }
+    }
+
+    /// Drives the setup until the session is ready or the stream is to be upgraded.
+    pub(crate) async fn establish(&mut self, setup: &mut Setup) -> Result<Step, Error> {
+        loop {
+            let event = self.next_event().await?;
+            if let Event::Greeting(greeting) = &event {
+                self.greeting = Some(greeting.clone());
+            }
+            let result = setup.advance(&mut self.connection, &event);
+            self.security.clone_from(setup.report());
+            match result {
+                // A hello by hand comes after the setup.
+                Ok(Step::Continue) if self.connection.state() == State::Ready => return Ok(Step::Done),
+                Ok(Step::Continue) => {}
+                Ok(step) => return Ok(step),
+                Err(failure) => {
+                    // QUIT, perhaps.
+                    while self.connection.poll_transmit().is_some() {
+                        self.turn().await;
+                    }
+                    return Err(Error::from_failure(failure, self.broken.take()));
+                }
+            }
+        }
+    }
+
+    /// Goes on over another stream, which is within TLS.
+    pub(crate) async fn upgrade<T: Duplex>(
+        self,
+        setup: &mut Setup,
+        upgrade: impl AsyncFnOnce(S) -> Result<(T, ChannelBindings), Error>,
+    ) -> Result<Client<T>, Error> {
+        let Self { stream, mut connection, greeting, security, started, buffer, sleep, broken, transcript, .. } = self;
+        let (stream, bindings) = upgrade(stream).await?;
+        setup.channel_bindings(bindings);
+        connection.handle_tls_established()?;
+        let (unflushed, begun) = (None, false);
+        Ok(Client {
+            stream,
+            connection,
+            greeting,
+            security,
+            started,
+            buffer,
+            sleep,
+            unflushed,
+            begun,
+            broken,
+            transcript,
+        })
+    }
+
+    /// How long the handshake may take.
+    pub(crate) fn patience(&mut self) -> Duration {
+        let now = self.now();
+        self.connection.poll_timeout(now).unwrap_or_default()
+    }
+
+    /// Takes leave with QUIT and closes the stream.
+    ///
+    /// # Errors
+    ///
+    /// [`Error`] when the session was already over. How the server takes the QUIT does not matter.
+    pub async fn quit(mut self) -> Result<(), Error> {
+        self.prepare().await;
+        let started = self.connection.quit();
+        self.started(started)?;
+        loop {
+            match self.next_event().await? {
+                Event::Closed(CloseReason::Quit) => return Ok(()),
+                Event::Closed(reason) => return Err(Error::closed(reason, None, self.broken.take())),
+                _ => {}
+            }
+        }
+    }
+
+    /// Calls `hook` for everything that is sent and received from now on. Nothing secret is among it.
+    pub fn set_transcript(&mut self, hook: impl FnMut(Transcript<'_>) + Send + 'static) {
+        self.transcript = Some(Box::new(hook));
+    }
+
+    /// What the server offers.
+    pub fn capabilities(&self) -> &Capabilities {
+        self.connection.capabilities()
+    }
+
+    /// The server's greeting.
+    pub fn greeting(&self) -> Option<&Reply> {
+        self.greeting.as_ref()
+    }
+
+    /// How safe the session is.
+    pub fn security(&self) -> &SecurityReport {
+        &self.security
+    }
+
+    /// Whether the session runs within TLS.
+    pub fn is_secure(&self) -> bool {
+        self.connection.is_secure()
+    }
+
+    /// The protocol machine.
+    pub fn connection(&self) -> &Connection {
+        &self.connection
+    }
+
+    /// The protocol machine, to start what this type has no method for; [`next_event`](Self::next_event) then drives it.
+    pub fn connection_mut(&mut self) -> &mut Connection {
+        &mut self.connection
+    }
+
+    /// The stream.
+    pub fn stream(&self) -> &S {
+        &self.stream
+    }
+}
+
+/// Messages.
+impl<S: Duplex> Client<S> {
+    /// Sends one message to the recipients of `transaction`. `message` is read only once the server is ready for it; a file
+    /// becomes an `AsyncBufRead` by `BufReader::new`, octets in memory are one.
+    ///
+    /// The report tells what became of each recipient; at least one was accepted.
+    ///
+    /// # Errors
+    ///
+    /// [`Error`] when nobody was accepted. The report is in it, if the server was asked at all.
+    pub async fn send(
+        &mut self,
+        transaction: Transaction,
+        message: impl AsyncBufRead + Unpin,
+    ) -> Result<Report, Error> {
+        self.prepare().await;
+        let begun = self.connection.begin(transaction);
+        let id = self.started(begun)?;
+        self.complete(id, message).await
+    }
+
+    /// Says MAIL by hand. Go on with [`rcpt`](Self::rcpt) and [`data`](Self::data) or [`bdat`](Self::bdat).
+    ///
+    /// # Errors
+    ///
+    /// [`Error`] when it cannot be said, or no reply comes. A refusal is a reply.
+    pub async fn mail(&mut self, transaction: Transaction) -> Result<Reply, Error> {
+        self.ask(|connection| connection.mail(transaction).map(|_| ())).await
+    }
+
+    /// Says RCPT by hand.
+    ///
+    /// # Errors
+    ///
+    /// [`Error`] as for [`mail`](Self::mail).
+    pub async fn rcpt(&mut self, recipient: impl Into<Recipient>) -> Result<Reply, Error> {
+        self.ask(|connection| connection.rcpt(recipient)).await
+    }
+
+    /// Says DATA by hand and sends the message.
+    ///
+    /// # Errors
+    ///
+    /// [`Error`] as for [`send`](Self::send).
+    pub async fn data(&mut self, message: impl AsyncBufRead + Unpin) -> Result<Report, Error> {
+        self.complete_by_hand(Connection::data, message).await
+    }
+
+    /// Sends the message of a transaction by hand by BDAT.
+    ///
+    /// # Errors
+    ///
+    /// [`Error`] as for [`send`](Self::send).
+    pub async fn bdat(&mut self, message: impl AsyncBufRead + Unpin) -> Result<Report, Error> {
+        self.complete_by_hand(Connection::bdat, message).await
+    }
+
+    async fn complete_by_hand(
+        &mut self,
+        start: impl FnOnce(&mut Connection) -> Result<(), UsageError>,
+        message: impl AsyncBufRead + Unpin,
+    ) -> Result<Report, Error> {
+        self.prepare().await;
+        let started = start(&mut self.connection);
+        self.started(started)?;
+        let id = self.connection.transaction().ok_or(UsageError::NoTransaction)?;
+        self.complete(id, message).await
+    }
+
+    /// Drives a transaction to its report.
+    async fn complete(&mut self, id: TransactionId, mut message: impl AsyncBufRead + Unpin) -> Result<Report, Error> {
+        self.begun = true;
+        let result = loop {
+            match self.next_event().await? {
+                Event::BodyRequested { .. } => self.pour(id, &mut message).await?,
+                Event::Completed(report) if report.id() == id => {
+                    let result = report.into_result(self.connection.close_reason());
+                    break result.map_err(|failure| Error::from_failure(failure, self.broken.take()));
+                }
+                _ => {}
+            }
+        };
+        self.begun = false;
+        result
+    }
+
+    /// Hands the message over as fast as the stream takes it.
+    async fn pour(&mut self, id: TransactionId, message: &mut (impl AsyncBufRead + Unpin)) -> Result<(), Error> {
+        // Without a body the server has refused early, or the stream broke; the events tell.
+        while self.connection.body().is_some() {
+            let chunk = match message.fill_buf().await {
+                Ok(chunk) => chunk,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) => {
+                    self.connection.abort();
+                    return Err(Error::Message { error, report: self.report_of(id).map(Box::new) });
+                }
+            };
+            let Some(mut body) = self.connection.body() else { break };
+            let written = if chunk.is_empty() { body.finish().map(|()| None) } else { body.write(chunk).map(Some) };
+            match written {
+                Ok(None) => return Ok(()),
+                Ok(Some(0)) => self.turn().await,
+                Ok(Some(taken)) => message.consume(taken),
+                Err(error) => return Err(Error::Content { error, report: self.report_of(id).map(Box::new) }),
+            }
+        }
+        Ok(())
+    }
+
+    fn report_of(&mut self, id: TransactionId) -> Option<Report> {
+        std::iter::from_fn(|| self.connection.poll_event()).find_map(|event| match event {
+            Event::Completed(report) if report.id() == id => Some(report),
+            _ => None,
+        })
+    }
+}
+
+/// Single commands.
+impl<S: Duplex> Client<S> {
+    /// Says EHLO (in LMTP, LHLO) again or for the first time.
+    ///
+    /// # Errors
+    ///
+    /// [`Error`] when it cannot be said, or no reply comes. A refusal is a reply.
+    pub async fn ehlo(&mut self) -> Result<Reply, Error> {
+        self.ask(Connection::ehlo).await
+    }
+
+    /// Says HELO.
+    ///
+    /// # Errors
+    ///
+    /// [`Error`] as for [`ehlo`](Self::ehlo).
+    pub async fn helo(&mut self) -> Result<Reply, Error> {
+        self.ask(Connection::helo).await
+    }
+
+    /// Says NOOP.
+    ///
+    /// # Errors
+    ///
+    /// [`Error`] as for [`ehlo`](Self::ehlo).
+    pub async fn noop(&mut self) -> Result<Reply, Error> {
+        self.ask(Connection::noop).await
+    }
+
+    /// Says RSET, giving up a transaction by hand.
+    ///
+    /// # Errors
+    ///
+    /// [`Error`] as for [`ehlo`](Self::ehlo).
+    pub async fn reset(&mut self) -> Result<Reply, Error> {
+        self.ask(Connection::reset).await
+    }
+
+    /// Says a command of the caller's: [`CommandLine::vrfy`], [`expn`](CommandLine::expn), [`help`](CommandLine::help), or
+    /// any other.
+    ///
+    /// # Errors
+    ///
+    /// [`Error`] as for [`ehlo`](Self::ehlo).
+    pub async fn command(&mut self, line: &CommandLine) -> Result<Reply, Error> {
+        self.ask(|connection| connection.command(line)).await
+    }
+
+    /// Whether a verb was possible. On a session that is over the reason for that is the error, and it may be one that
+    /// another session mends.
+    fn started<T>(&mut self, result: Result<T, UsageError>) -> Result<T, Error> {
+        match (result, self.connection.close_reason()) {
+            (Err(UsageError::Closed), Some(reason)) => Err(Error::closed(reason.clone(), None, self.broken.take())),
+            (result, _) => Ok(result?),
+        }
+    }
+
+    /// Starts something that a reply answers, and waits for that.
+    async fn ask(&mut self, start: impl FnOnce(&mut Connection) -> Result<(), UsageError>) -> Result<Reply, Error> {
+        self.prepare().await;
+        let started = start(&mut self.connection);
+        self.started(started)?;
+        self.begun = true;
+        let reply = loop {
+            if let Event::Reply(reply) = self.next_event().await? {
+                break reply;
+            }
+        };
+        self.begun = false;
+        Ok(reply)
+    }
+}
+
+/// The loop.
+impl<S: Duplex> Client<S> {
+    /// Moves octets until something happens. Needed only with [`connection_mut`](Self::connection_mut). Where nothing is due,
+    /// as on an idle connection or while the server waits for content, it waits for the server without a limit.
+    ///
+    /// # Errors
+    ///
+    /// [`Error`] when the session is over and has told everything.
+    pub async fn next_event(&mut self) -> Result<Event, Error> {
+        loop {
+            if let Some(event) = self.connection.poll_event() {
+                return Ok(event);
+            }
+            if let Some(reason) = self.connection.close_reason() {
+                return Err(Error::closed(reason.clone(), None, self.broken.take()));
+            }
+            self.turn().await;
+        }
+    }
+
+    /// Before a verb: ends what was cut off, lets the core finish what it does by itself, and notices what an idle
+    /// connection has missed.
+    async fn prepare(&mut self) {
+        if self.begun {
+            self.connection.abort();
+        }
+        // Content that is owed only the caller can finish.
+        while self.connection.state() == State::Busy && self.connection.body().is_none() {
+            self.turn().await;
+        }
+        if self.connection.state() == State::Ready {
+            poll_fn(|cx| {
+                let _ = self.poll_receive(cx);
+                Poll::Ready(())
+            })
+            .await;
+        }
+    }
+
+    /// Moves octets in both directions, whichever goes, so that neither side can block the other. Ends when some have moved
+    /// or time has run out; each octet is accounted for before it waits, so that it can be dropped while it does.
+    async fn turn(&mut self) {
+        poll_fn(|cx| {
+            let wrote = self.poll_transmit(cx);
+            let read = self.poll_receive(cx);
+            let late = self.poll_deadline(cx);
+            if wrote || read || late { Poll::Ready(()) } else { Poll::Pending }
+        })
+        .await;
+    }
+
+    /// Writes what can be written. Whether that was anything.
+    fn poll_transmit(&mut self, cx: &mut Context<'_>) -> bool {
+        let mut moved = false;
+        while let Some(out) = self.connection.poll_transmit() {
+            let Poll::Ready(result) = Pin::new(&mut self.stream).poll_write(cx, &out) else { break };
+            moved = true;
+            if let (Ok(written), Some(hook)) = (&result, &mut self.transcript) {
+                out.first(*written).pieces().for_each(|piece| hook(Transcript::Sent(piece)));
+            }
+            let now = self.now();
+            match result {
+                Ok(0) => self.connection.handle_write_closed(now),
+                Ok(written) => {
+                    self.unflushed.get_or_insert(now);
+                    self.connection.handle_transmitted(written, now);
+                }
+                Err(error) => self.write_failed(error),
+            }
+        }
+        if self.unflushed.is_some() {
+            match Pin::new(&mut self.stream).poll_flush(cx) {
+                Poll::Pending => {}
+                Poll::Ready(Ok(())) => self.unflushed = None,
+                Poll::Ready(Err(error)) => {
+                    self.write_failed(error);
+                    moved = true;
+                }
+            }
+        }
+        moved
+    }
+
+    fn write_failed(&mut self, error: io::Error) {
+        self.unflushed = None;
+        self.broken.get_or_insert(error);
+        self.connection.handle_write_closed(self.now());
+    }
+
+    /// Reads once, if anything has come. Whether it had.
+    fn poll_receive(&mut self, cx: &mut Context<'_>) -> bool {
+        let mut buffer = ReadBuf::new(&mut self.buffer);
+        let Poll::Ready(result) = Pin::new(&mut self.stream).poll_read(cx, &mut buffer) else { return false };
+        let octets = buffer.filled();
+        match result {
+            Ok(()) if octets.is_empty() => self.connection.handle_eof(),
+            Ok(()) => {
+                if let Some(hook) = &mut self.transcript {
+                    let lines = octets.split_inclusive(|&octet| octet == b'\n');
+                    lines.for_each(|line| hook(Transcript::Received(self.connection.transcribe(line))));
+                }
+                let now = Time::from_duration(self.started.elapsed());
+                self.connection.handle_input(octets, now);
+            }
+            // An end without close_notify. SMTP says itself where its replies end.
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => self.connection.handle_eof(),
+            Err(error) => {
+                self.broken.get_or_insert(error);
+                self.connection.handle_eof();
+            }
+        }
+        true
+    }
+
+    /// Whether time has run out: the core's, or that of octets which a stream such as TLS holds back. To the core these have
+    /// left, so their deadline is kept here: as long as a block of content may take.
+    fn poll_deadline(&mut self, cx: &mut Context<'_>) -> bool {
+        let elapsed = self.started.elapsed();
+        let now = Time::from_duration(elapsed);
+        let block = self.connection.config().timeouts.data_block;
+        let held_back = self.unflushed.map(|since| (since + block).saturating_duration_since(now));
+        let Some(left) = self.connection.poll_timeout(now).into_iter().chain(held_back).min() else { return false };
+        // A time that no clock reaches is none.
+        let Some(deadline) = self.started.checked_add(elapsed.saturating_add(left)) else { return false };
+        if self.sleep.deadline() != deadline {
+            self.sleep.as_mut().reset(deadline);
+        }
+        if self.sleep.as_mut().poll(cx).is_pending() {
+            return false;
+        }
+        let now = self.now();
+        if self.unflushed.is_some_and(|since| now.saturating_duration_since(since) >= block) {
+            self.write_failed(io::ErrorKind::TimedOut.into());
+        }
+        self.connection.handle_timeout(now);
+        true
+    }
+
+    fn now(&self) -> Time {
+        Time::from_duration(self.started.elapsed())
+    }
+}
+
+impl<S> fmt::Debug for Client<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Client").field("connection", &self.connection).finish_non_exhaustive()
+    }
+}

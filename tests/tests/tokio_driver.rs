@@ -1,0 +1,253 @@
+//! The Tokio driver: what depends on waking, time and cancellation rather than on the protocol.
+
+use std::future::Future;
+use std::io;
+use std::pin::{Pin, pin};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll, Waker};
+
+use smtp_conformance::lab::{smtp, transaction};
+use smtp_conformance::loopback::Loopback;
+use smtp_conformance::model::{Model, Policy};
+use smtp_proto::{CloseReason, Event, Failure, Outcome, Phase, Security, Setup, TlsPolicy};
+use smtp_tokio::{Client, Error, Options};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream, ReadBuf, duplex};
+
+fn in_clear() -> Setup {
+    Setup::new(TlsPolicy::None, None)
+}
+
+const ACCEPTING: Policy =
+    Policy { pipelining: true, lmtp: false, mail: 250, rcpt: vec![], data: 354, grants_nobody: false, end: vec![] };
+
+/// Plays the model's part of a session over a pipe.
+async fn serve(mut stream: DuplexStream, mut model: Model) -> Model {
+    stream.write_all(b"220 model\r\n").await.unwrap();
+    let mut buffer = [0; 100];
+    loop {
+        match stream.read(&mut buffer).await {
+            Ok(0) | Err(_) => return model,
+            Ok(length) => model.hear(&buffer[..length]),
+        }
+        while let Some(reply) = model.answer() {
+            if stream.write_all(reply.as_bytes()).await.is_err() {
+                return model;
+            }
+        }
+    }
+}
+
+// P-21, C-76: pipes of one octet and of a thousand, a server that reads nothing while its replies are not taken, and any
+// window.
+#[tokio::test]
+async fn small_pipes_do_not_deadlock() {
+    for (capacity, recipients) in [(1, 20), (1000, 2000)] {
+        for window in [1, 4096, usize::MAX] {
+            let (ours, theirs) = duplex(capacity);
+            let server = tokio::spawn(serve(theirs, Model::new(ACCEPTING.clone())));
+            let mut config = smtp();
+            config.pipeline_window = window;
+            let mut client = Client::start(ours, Security::Plaintext, config, in_clear()).await.unwrap();
+            let report = client.send(transaction(recipients), &b"hello\r\n.\r\n"[..]).await.unwrap();
+            assert!(report.is_complete_success());
+            client.quit().await.unwrap();
+            assert_eq!(server.await.unwrap().messages, [(b"hello\r\n..\r\n".to_vec(), recipients)]);
+        }
+    }
+}
+
+// Real sockets: several messages, by name, and over a Unix socket.
+#[tokio::test]
+async fn a_session_over_sockets() {
+    let server = Loopback::smtp().unwrap();
+    let target = format!("localhost:{}", server.address().port());
+    let lines = Arc::new(Mutex::new(Vec::new()));
+    let noted = Arc::clone(&lines);
+    let options = Options::smtp().transcript(move |line| noted.lock().unwrap().push(line.to_string()));
+    let mut client = Client::connect(&target, options).await.unwrap();
+    assert!(client.stream().socket().nodelay().unwrap());
+    assert!(client.greeting().is_some() && !client.is_secure());
+    for _ in 0..3 {
+        assert!(client.send(transaction(2), &b"hello\r\n"[..]).await.unwrap().is_complete_success());
+    }
+    assert_eq!(client.noop().await.unwrap().code().get(), 250);
+    client.quit().await.unwrap();
+    assert_eq!(server.stored().len(), 3);
+    assert!(lines.lock().unwrap().iter().any(|line| line == "C: <10 octets of content>"));
+    assert!(matches!(Client::connect("localhost:1", Options::smtp()).await, Err(Error::Connect { .. })));
+    assert!(matches!(Client::connect("no-such-host.invalid", Options::smtp()).await, Err(Error::Connect { .. })));
+}
+
+// C-59, R-07, S-36: deadlines run on Tokio's clock: reading, and writing to a pipe that nobody empties.
+#[tokio::test(start_paused = true)]
+async fn deadlines_run_on_tokios_clock() {
+    let (ours, theirs) = duplex(100);
+    let error = Client::start(ours, Security::Plaintext, smtp(), in_clear()).await.unwrap_err();
+    assert!(matches!(error.failure(), Some(Failure::TimedOut { phase: Phase::Greeting, .. })));
+    drop(theirs);
+
+    let (ours, mut theirs) = duplex(100);
+    let client = Client::start(ours, Security::Plaintext, smtp(), in_clear());
+    let (client, ()) = tokio::join!(client, async {
+        theirs.write_all(b"220 hi\r\n").await.unwrap();
+        theirs.read_exact(&mut [0; "EHLO client.example\r\n".len()]).await.unwrap();
+        theirs.write_all(b"250 x\r\n").await.unwrap();
+    });
+    let mut client = client.unwrap();
+    let message = vec![b'x'; 1 << 20];
+    let sending = client.send(transaction(1), &message[..]);
+    let (result, ()) = tokio::join!(sending, async {
+        for reply in ["250 ok\r\n", "250 ok\r\n", "354 go\r\n"] {
+            let mut line = Vec::new();
+            while !line.ends_with(b"\r\n") {
+                line.push(theirs.read_u8().await.unwrap());
+            }
+            theirs.write_all(reply.as_bytes()).await.unwrap();
+        }
+    });
+    let error = result.unwrap_err();
+    assert!(matches!(error.failure(), Some(Failure::TimedOut { phase: Phase::DataBlock, .. })), "{error}");
+    assert!(!error.may_have_been_accepted());
+}
+
+/// A stream that does as many operations as it is given leave for, so that there are as many awaits as there can be. Writes
+/// take three octets, reads five. What was written is noted.
+struct Choppy {
+    model: Model,
+    to_client: Vec<u8>,
+    written: Arc<Mutex<Vec<u8>>>,
+    leave: Arc<AtomicUsize>,
+}
+
+impl Choppy {
+    fn new(written: &Arc<Mutex<Vec<u8>>>, leave: &Arc<AtomicUsize>) -> Self {
+        Self {
+            model: Model::new(ACCEPTING.clone()),
+            to_client: b"220 model\r\n".to_vec(),
+            written: Arc::clone(written),
+            leave: Arc::clone(leave),
+        }
+    }
+
+    /// Whether an operation may be done, which then counts.
+    fn may(&self) -> bool {
+        self.leave.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |leave| leave.checked_sub(1)).is_ok()
+    }
+}
+
+impl AsyncRead for Choppy {
+    fn poll_read(mut self: Pin<&mut Self>, _: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        while let Some(reply) = self.model.answer() {
+            self.to_client.extend(reply.into_bytes());
+        }
+        if self.to_client.is_empty() || !self.may() {
+            return Poll::Pending;
+        }
+        let length = self.to_client.len().min(buffer.remaining()).min(5);
+        let octets: Vec<u8> = self.to_client.drain(..length).collect();
+        buffer.put_slice(&octets);
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Choppy {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, octets: &[u8]) -> Poll<io::Result<usize>> {
+        if !self.may() {
+            return Poll::Pending;
+        }
+        let octets = &octets[..octets.len().min(3)];
+        self.model.hear(octets);
+        self.written.lock().unwrap().extend_from_slice(octets);
+        // What was said may be answered now.
+        cx.waker().wake_by_ref();
+        Poll::Ready(Ok(octets.len()))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
+// P-12, R-04, S-43: a send that is dropped at any await is never completed: the next call says that the session was
+// aborted, not an octet more is written, and the message is in doubt only if its end had left.
+#[tokio::test(start_paused = true)]
+async fn cancellation_at_every_await() {
+    let mut cancelled = 0;
+    for polls in 0.. {
+        let (written, leave) = (Arc::new(Mutex::new(Vec::new())), Arc::new(AtomicUsize::new(usize::MAX)));
+        let mut client =
+            Client::start(Choppy::new(&written, &leave), Security::Plaintext, smtp(), in_clear()).await.unwrap();
+        let before = written.lock().unwrap().len();
+        {
+            let mut sending = pin!(client.send(transaction(2), &b"hello\r\n"[..]));
+            let mut cx = Context::from_waker(Waker::noop());
+            let mut done = false;
+            for _ in 0..polls {
+                leave.store(1, Ordering::SeqCst);
+                done = done || sending.as_mut().poll(&mut cx).is_ready();
+            }
+            if done {
+                break;
+            }
+        }
+        leave.store(usize::MAX, Ordering::SeqCst);
+        cancelled += 1;
+        let at_drop = written.lock().unwrap().clone();
+        if at_drop.len() == before && polls == 0 {
+            assert!(client.noop().await.is_ok(), "nothing had begun");
+            continue;
+        }
+        let gone = at_drop.ends_with(b"hello\r\n.\r\n");
+        let mut outcomes = Vec::new();
+        let error = client.noop().await;
+        while let Ok(event) = client.next_event().await {
+            if let Event::Completed(report) = event {
+                outcomes.extend(report.recipients().map(|(_, outcome)| outcome.clone()));
+            }
+        }
+        let aborted =
+            |error: &Error| matches!(error.failure(), Some(Failure::Disconnected { reason: CloseReason::Aborted, .. }));
+        match error {
+            Ok(_) => assert_eq!(at_drop.len(), before, "begun, and yet not noticed after {polls} polls"),
+            Err(error) => {
+                assert!(aborted(&error), "{error}");
+                assert_eq!(*written.lock().unwrap(), at_drop, "after {polls} polls");
+                let expected = if gone { Outcome::InDoubt } else { Outcome::NotSent };
+                assert_eq!(outcomes, [expected.clone(), expected]);
+                assert!(aborted(&client.send(transaction(1), &b""[..]).await.unwrap_err()));
+            }
+        }
+    }
+    assert!(cancelled > 50, "only {cancelled} awaits");
+}
+
+// Thin is a promise: no verb and no reply code in any driver. What they need to know of SMTP, the core tells.
+#[test]
+fn drivers_know_no_smtp() {
+    let workspace = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let verbs =
+        ["EHLO", "HELO", "LHLO", "MAIL FROM", "RCPT TO", "DATA", "BDAT", "RSET", "STARTTLS", "AUTH", "QUIT", "NOOP"];
+    let codes = "211 214 220 221 235 250 251 252 334 354 421 432 450 451 452 454 455 500 501 502 503 504 521 530 534 535 538 550 551 552 553 554 555 556";
+    let codes: Vec<&str> = codes.split(' ').collect();
+    for driver in ["smtp-blocking", "smtp-tokio", "smtp-driver"] {
+        for entry in std::fs::read_dir(workspace.join(driver).join("src")).unwrap() {
+            let path = entry.unwrap().path();
+            let source = std::fs::read_to_string(&path).unwrap();
+            let (program, _) = source.split_once("#[cfg(test)]").unwrap_or((&source, ""));
+            for line in program.lines().filter(|line| !line.trim_start().starts_with("//")) {
+                let strings = line.split('"').skip(1).step_by(2);
+                for string in strings {
+                    assert!(!verbs.iter().any(|verb| string.contains(verb)), "{}: {line}", path.display());
+                }
+                let mut words = line.split(|c: char| !c.is_ascii_alphanumeric());
+                let code = words.any(|word| codes.contains(&word)) && !line.contains("from_millis");
+                assert!(!code, "{}: {line}", path.display());
+            }
+        }
+    }
+}
