@@ -547,7 +547,11 @@ fn a_go_ahead_before_the_request() {
             let server = Plan { behind_hello, ..Plan::starttls() }.start();
             let options = options(shared_authority()).tls_mode(mode).credentials(credentials());
             let error = Client::connect(&server.target(), options).unwrap_err();
-            assert!(error.failure().is_some(), "{behind_hello:?}: {error}");
+            let failure = error.failure().unwrap();
+            assert!(
+                matches!(failure, Failure::Disconnected { reason: CloseReason::Unsolicited(_), .. }),
+                "{behind_hello:?}: {error}"
+            );
             assert_eq!(server.record().commands_in_clear(), ["EHLO client.example"]);
         }
     }
@@ -954,6 +958,83 @@ fn a_change_of_keys() {
     assert_eq!(server.record().messages.len(), 2);
 }
 
+/// A message that no buffer takes whole.
+const LARGE: usize = 32 << 20;
+
+/// Goes as far as the content.
+fn up_to_content(session: &mut Session) -> io::Result<()> {
+    session.say("220 hi")?;
+    session.serve_until("DATA")?;
+    session.say("354 go")
+}
+
+// through TLS, too, a refusal half-way is a refusal and no broken stream: the server hangs up with octets unread, and
+// the system answers further ones with a reset.
+#[test]
+fn an_early_refusal_survives_a_reset() {
+    let script = |session: &mut Session| {
+        up_to_content(session)?;
+        session.take(64 * 1024)?;
+        session.say("552 5.3.4 too large")
+    };
+    let server = Plan::implicit().script(script).start();
+    let mut client = Client::connect(&server.target(), implicit()).unwrap();
+    let error = client.send(transaction(1), &vec![b'x'; LARGE][..]).unwrap_err();
+    assert_eq!(error.reply().map(|reply| reply.code().get()), Some(552), "{error}");
+    assert!(matches!(error.failure(), Some(Failure::DataRefused { .. })) && !error.is_transient());
+}
+
+/// A listener whose connections take little before they are read, so that writing to them soon blocks.
+fn narrow() -> TcpListener {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    socket.set_recv_buffer_size(8 * 1024).unwrap();
+    socket.bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into()).unwrap();
+    socket.listen(8).unwrap();
+    socket.into()
+}
+
+/// A message that counts how much of it was taken.
+struct Watched {
+    left: usize,
+    taken: Arc<AtomicUsize>,
+}
+
+impl Read for Watched {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let length = buffer.len().min(self.left);
+        buffer[..length].fill(b'x');
+        self.left -= length;
+        self.taken.fetch_add(length, Ordering::SeqCst);
+        Ok(length)
+    }
+}
+
+// the server refuses and reads no more, without hanging up: the client, which cannot write any more, notices long
+// before its deadline.
+#[test]
+fn an_early_refusal_is_noticed_while_writing_blocks() {
+    let taken: Arc<AtomicUsize> = Arc::default();
+    let watch = Arc::clone(&taken);
+    let script = move |session: &mut Session| {
+        up_to_content(session)?;
+        // Until the client is stuck.
+        let mut before = usize::MAX;
+        while before != watch.load(Ordering::SeqCst) {
+            before = watch.load(Ordering::SeqCst);
+            std::thread::sleep(4 * SHORT);
+        }
+        session.say("452 4.3.1 full")?;
+        session.hold();
+        Ok(())
+    };
+    let server = Plan::implicit().script(script).start_on(narrow());
+    let mut client = Client::connect(&server.target(), implicit()).unwrap();
+    let error = client.send(transaction(1), BufReader::new(Watched { left: LARGE, taken })).unwrap_err();
+    assert_eq!(error.reply().map(|reply| reply.code().get()), Some(452), "{error}");
+    drop(client);
+    drop(server.record());
+}
+
 // R-07, C-59, S-36: reads end at their deadline: in silence, behind half a record, behind half a reply.
 #[test]
 fn reads_have_a_deadline() {
@@ -975,6 +1056,199 @@ fn reads_have_a_deadline() {
         assert!(start.elapsed() < LONG / 3);
         drop(client);
         drop(server.record());
+    }
+}
+
+// R-07, C-59, S-36: writes do, too: a server that takes no content is left after the time for a block.
+#[test]
+fn writes_have_a_deadline() {
+    let script = |session: &mut Session| {
+        up_to_content(session)?;
+        session.hold();
+        Ok(())
+    };
+    let server = Plan::implicit().script(script).start_on(narrow());
+    let options = implicit().configure(|config| {
+        config.timeouts.data_block = 4 * SHORT;
+        config.timeouts.quit = SHORT;
+    });
+    let mut client = Client::connect(&server.target(), options).unwrap();
+    let start = Instant::now();
+    let error = client.send(transaction(1), &vec![b'x'; LARGE][..]).unwrap_err();
+    assert!(error.is_timeout() && error.is_transient(), "{error}");
+    assert!(!error.may_have_been_accepted());
+    assert!(start.elapsed() < LONG / 2);
+    drop(client);
+    drop(server.record());
+}
+
+// R-07, S-36: a server that drips octets of a record, in the handshake or after it, does not stretch the deadline.
+#[test]
+fn dripping_does_not_stretch_deadlines() {
+    const PAUSE: Duration = Duration::from_millis(25);
+    let unending = [UNENDING, &[0; 1200]].concat();
+    for (server, mode) in both_ways(|plan| plan.handshake(Handshake::Drip(unending.clone(), PAUSE))) {
+        let start = Instant::now();
+        let options = options(shared_authority()).tls_mode(mode).timeout(2 * SHORT);
+        let error = Client::connect(&server.target(), options).unwrap_err();
+        assert!(matches!(error, Error::Tls { .. }) && error.is_timeout(), "{error}");
+        assert!(start.elapsed() < LONG / 3);
+        drop(server.record());
+    }
+    let script = |session: &mut Session| {
+        session.say("220 hi")?;
+        session.serve_until("MAIL")?;
+        let reply = session.seal(format!("250 {}", "x".repeat(1200)).as_bytes());
+        session.drip(&reply, PAUSE)
+    };
+    let server = Plan::implicit().script(script).start();
+    let mut client =
+        Client::connect(&server.target(), implicit().configure(|config| config.timeouts.mail = SHORT)).unwrap();
+    let start = Instant::now();
+    let error = client.mail(transaction(0)).unwrap_err();
+    assert!(error.is_timeout(), "{error}");
+    assert!(start.elapsed() < LONG / 3);
+    drop(client);
+    drop(server.record());
+}
+
+// C-152, R-02: a reply that is whole counts, though the record behind it is none and came with it.
+#[test]
+fn a_final_reply_before_a_record_that_is_wrong() {
+    const FORGED: &[u8] = b"\x17\x03\x03\0\x18twenty-four octets of it";
+    let script = |session: &mut Session| {
+        up_to_content(session)?;
+        session.content()?;
+        let reply = session.seal(b"250 ok\r\n");
+        session.beneath(&[&reply, FORGED].concat())?;
+        session.drain();
+        Ok(())
+    };
+    let server = Plan::implicit().script(script).start();
+    let mut client = Client::connect(&server.target(), implicit()).unwrap();
+    assert!(client.send(transaction(1), &b"hello\r\n"[..]).unwrap().is_complete_success());
+    let error = client.send(transaction(1), &b"another\r\n"[..]).unwrap_err();
+    assert!(!error.may_have_been_accepted(), "{error}");
+    drop(client);
+    assert_eq!(server.record().messages.len(), 1);
+}
+
+/// A stream that takes so many more octets, then none.
+struct Limited {
+    stream: TcpStream,
+    left: Arc<AtomicUsize>,
+    /// What it says then.
+    then: fn() -> io::Result<usize>,
+}
+
+impl Read for Limited {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.stream.read(buffer)
+    }
+}
+
+impl Write for Limited {
+    fn write(&mut self, octets: &[u8]) -> io::Result<usize> {
+        let left = self.left.load(Ordering::SeqCst);
+        if left == 0 {
+            return (self.then)();
+        }
+        let length = self.stream.write(&octets[..octets.len().min(left)])?;
+        self.left.fetch_sub(length, Ordering::SeqCst);
+        Ok(length)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.stream.flush()
+    }
+}
+
+impl Stream for Limited {
+    fn set_timeouts(&mut self, read: Option<Duration>, write: Option<Duration>) -> io::Result<()> {
+        self.stream.set_timeouts(read, write)
+    }
+}
+
+/// A session from the first octet within TLS over a stream that can be stopped, and the means to do so.
+fn stoppable(
+    server: &TlsServer,
+    then: fn() -> io::Result<usize>,
+    change: impl FnOnce(&mut Config),
+) -> (Client<TlsStream<Limited>>, Arc<AtomicUsize>) {
+    let left = Arc::new(AtomicUsize::new(usize::MAX));
+    let stream = Limited { stream: TcpStream::connect(server.address()).unwrap(), left: Arc::clone(&left), then };
+    let stream = TlsStream::handshake(&shared_authority(), stream, "localhost", LONG).unwrap();
+    let mut config = smtp();
+    config.timeouts = Timeouts::uniform(LONG);
+    change(&mut config);
+    (Client::start(stream, Security::Tls, config, Setup::new(TlsPolicy::Require, None)).unwrap(), left)
+}
+
+// A stream that takes no more octets, which is no error and no progress, ends the handshake and the session, without turning
+// in circles.
+#[test]
+fn a_stream_that_takes_nothing() {
+    let server = Plan::implicit().start();
+    let calls = Arc::default();
+    let stream = TcpStream::connect(server.address()).unwrap();
+    let full = Limited { stream, left: Arc::default(), then: || Ok(0) };
+    let stream = Counted { stream: full, calls: Arc::clone(&calls) };
+    let error = TlsStream::handshake(&shared_authority(), stream, "localhost", SHORT).unwrap_err();
+    assert!(matches!(error, Error::Tls { .. }), "{error}");
+    assert!(calls.load(Ordering::SeqCst) < 20, "{calls:?}");
+    drop(server.record());
+    let (mut client, left) = stoppable(&server, || Ok(0), |config| config.timeouts.quit = SHORT);
+    left.store(0, Ordering::SeqCst);
+    let error = client.noop().unwrap_err();
+    assert!(matches!(error.failure(), Some(Failure::Disconnected { .. })), "{error}");
+}
+
+// the stream breaks between two records. The end of the message was in the first, which the server has got, so the
+// message is in doubt, though not all that was written with it has left.
+#[test]
+fn a_break_between_two_records() {
+    /// Octets of plaintext in a record, and what TLS 1.3 adds.
+    const RECORD: usize = 16 * 1024;
+    const OVERHEAD: usize = 5 + 1 + 16;
+    let server = Plan { versions: VERSIONS[1], ..Plan::implicit() }.start();
+    let (mut client, left) = stoppable(
+        &server,
+        || Err(io::ErrorKind::BrokenPipe.into()),
+        |config| {
+            config.transaction_window = 2;
+            config.timeouts = Timeouts::uniform(3 * SHORT);
+        },
+    );
+    let connection = client.connection_mut();
+    let first = connection.begin(transaction(1)).unwrap();
+    while !matches!(client.next_event().unwrap(), Event::BodyRequested { .. }) {}
+    let content = vec![b'x'; RECORD - b"\r\n.\r\n".len()];
+    let connection = client.connection_mut();
+    let mut body = connection.body().unwrap();
+    assert_eq!(body.write(&content).unwrap(), content.len());
+    body.finish().unwrap();
+    // In the same write, and so in a record of its own.
+    connection.begin(transaction(1)).unwrap();
+    left.store(RECORD + OVERHEAD, Ordering::SeqCst);
+    let mut outcomes = Vec::new();
+    while let Ok(event) = client.next_event() {
+        if let Event::Completed(report) = event {
+            outcomes.extend(report.recipients().map(|(_, outcome)| (report.id() == first, outcome.clone())));
+        }
+    }
+    drop(client);
+    assert_eq!(server.record().messages.len(), 1);
+    let (is_first, outcome) = &outcomes[0];
+    assert!(*is_first && matches!(outcome, Outcome::InDoubt | Outcome::Accepted(_)), "{outcomes:?}");
+    assert_eq!(outcomes[1], (false, Outcome::NotSent));
+}
+
+// A limit so long that no clock reaches it is none.
+#[test]
+fn the_longest_limit() {
+    for (server, mode) in both_ways(|plan| plan) {
+        let options = options(shared_authority()).tls_mode(mode).timeout(Duration::MAX);
+        Client::connect(&server.target(), options).unwrap().quit().unwrap();
     }
 }
 
