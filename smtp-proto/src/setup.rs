@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 
 use crate::capability::{Capabilities, Extension};
 use crate::config::Config;
-use crate::connection::Connection;
+use crate::connection::{Connection, State};
 use crate::error::{Failure, UsageError};
 use crate::event::Event;
 use crate::reply::Reply;
@@ -186,6 +186,13 @@ impl Setup {
             Event::Closed(reason) => Err(Failure::closed(reason.clone(), None)),
             _ => Ok(Step::Continue),
         };
+        let result = match result {
+            // The connection has ended behind this event. Why is told by the last one, which is still to come.
+            Ok(Step::Done) | Err(Failure::Usage(UsageError::Closed)) if connection.state() == State::Closed => {
+                Ok(Step::Continue)
+            }
+            result => result,
+        };
         if result.is_err() {
             // Impossible when the connection is over or in the middle of something; then there is nothing to say.
             let _ = connection.quit();
@@ -221,8 +228,6 @@ impl Setup {
                 self.report.starttls = StartTls::NotOffered { suspicious };
                 self.in_clear(connection, None)
             }
-            // What the server said behind its hello was the end; the event that tells why comes next.
-            Err(UsageError::Closed) => Ok(Step::Continue),
             Err(error) => Err(error.into()),
         }
     }
@@ -244,6 +249,9 @@ impl Setup {
         let Some(credentials) = self.credentials.as_ref().filter(|_| !connection.is_authenticated()) else {
             return Ok(Step::Done);
         };
+        if connection.state() == State::Closed {
+            return Err(UsageError::Closed.into());
+        }
         self.choice.secure = connection.is_secure();
         self.choice.nonce.clone_from(&self.entropy);
         if !self.entropy.is_empty() {
@@ -255,15 +263,13 @@ impl Setup {
         self.report.channel_binding =
             mechanism.name().ends_with("-PLUS").then_some(self.choice.bindings.preferred()).flatten();
         self.report.password_in_clear |= mechanism.exposes_password() && !connection.is_secure();
-        match connection.auth(mechanism) {
-            // As for STARTTLS.
-            Ok(()) | Err(UsageError::Closed) => Ok(Step::Continue),
-            Err(error) => Err(error.into()),
-        }
+        connection.auth(mechanism)?;
+        Ok(Step::Continue)
     }
 
     fn auth_failed(&mut self, connection: &mut Connection, failure: &AuthFailure) -> Result<Step, Failure> {
         self.report.mechanism = None;
+        self.report.channel_binding = None;
         let may_change = self.credentials.as_ref().is_some_and(Credentials::may_change);
         match failure.kind() {
             // Only these say that another mechanism may do where this one did not. Anything else may be somebody who wants
@@ -341,6 +347,10 @@ fn differing<'a>(
 ) -> impl Iterator<Item = (&'a str, &'a str)> {
     let pair = one.zip(other);
     pair.into_iter().flat_map(|(one, other)| {
-        one.iter().filter(|(keyword, parameters)| other.parameters(keyword) != Some(parameters))
+        // A keyword may stand on several lines.
+        let same = |(keyword, parameters): &(&str, &str), (name, others): (&str, &str)| {
+            name.eq_ignore_ascii_case(keyword) && others == *parameters
+        };
+        one.iter().filter(move |line| !other.iter().any(|offer| same(line, offer)))
     })
 }

@@ -9,6 +9,7 @@ use super::{Anonymous, CramMd5, Credentials, External, Login, Mechanism, OAuthBe
 #[cfg(feature = "scram")]
 use super::{Binding, Iterations, Scram, ScramHash};
 use crate::capability::Capabilities;
+use crate::escape::Escaped;
 
 /// What a TLS connection can bind an exchange to. Given by whoever did the handshake.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -50,6 +51,8 @@ pub struct Choice {
     pub server: Option<(Box<str>, u16)>,
     /// The one mechanism to use, by its name in upper case, instead of the strongest.
     pub only: Option<Box<str>>,
+    /// Mechanisms not to use, by their names in upper case.
+    pub without: Vec<Box<str>>,
     /// Mechanisms that were tried already, and all that come before them in the order.
     pub tried: Vec<Box<str>>,
 }
@@ -61,7 +64,7 @@ pub enum ChooseError {
     /// The server offers none that these credentials can be used with.
     #[error("the server offers no mechanism for these credentials; it offers: {offered}")]
     NotOffered {
-        /// What it offers.
+        /// What it offers, escaped and cut to 512 octets.
         offered: Box<str>,
     },
     /// The ones it offers would show a password or token to whoever listens.
@@ -71,6 +74,9 @@ pub enum ChooseError {
     #[error("the credentials cannot be used: {0}")]
     Credentials(SaslError),
 }
+
+/// How much of the server's list a failure repeats.
+const SHOWN: usize = 512;
 
 /// One way to use credentials.
 #[derive(Clone, Debug)]
@@ -101,6 +107,11 @@ impl Candidate {
         }
     }
 
+    /// Whether the mechanism has a place for another identity to act as.
+    fn has_authzid(&self) -> bool {
+        !matches!(self, Self::CramMd5 | Self::Login | Self::XOAuth2 | Self::Anonymous)
+    }
+
     fn needs_tls(&self) -> bool {
         matches!(self, Self::Plain | Self::Login | Self::OAuthBearer | Self::XOAuth2)
     }
@@ -126,12 +137,15 @@ pub fn choose(
         .into_iter()
         .enumerate()
         .filter(|(_, candidate)| choice.only.as_deref().is_none_or(|only| only == candidate.name()))
+        .filter(|(_, candidate)| !choice.without.iter().any(|without| **without == *candidate.name()))
         .filter(|(index, candidate)| last_tried.is_none_or(|last| *index > last) && offers(candidate.name()))
         .map(|(_, candidate)| candidate)
         .peekable();
     if usable.peek().is_none() {
         let offered: Vec<&str> = offered.auth_mechanisms().collect();
         let offered = if offered.is_empty() { "none".to_string() } else { offered.join(" ") };
+        // The server chose every character.
+        let offered = Escaped(offered.as_bytes().get(..SHOWN).unwrap_or(offered.as_bytes())).to_string();
         return Err(ChooseError::NotOffered { offered: offered.into() });
     }
     let safe = choice.secure || choice.danger_in_clear;
@@ -141,22 +155,22 @@ pub fn choose(
 
 /// Every way to use the credentials, strongest first.
 fn candidates(credentials: &Credentials, choice: &Choice, offers: &dyn Fn(&str) -> bool) -> Vec<Candidate> {
-    match credentials.kind {
+    let mut candidates = match credentials.kind {
         Kind::Password { .. } => {
             let mut candidates = scram_candidates(choice, offers);
             if !choice.require_binding {
                 candidates.extend([Candidate::CramMd5, Candidate::Plain, Candidate::Login]);
-            }
-            if credentials.authzid.is_some() {
-                // These have no place for it.
-                candidates.retain(|candidate| !matches!(candidate, Candidate::CramMd5 | Candidate::Login));
             }
             candidates
         }
         Kind::Token { .. } => alloc::vec![Candidate::OAuthBearer, Candidate::XOAuth2],
         Kind::External => alloc::vec![Candidate::External],
         Kind::Anonymous { .. } => alloc::vec![Candidate::Anonymous],
+    };
+    if credentials.authzid.is_some() {
+        candidates.retain(Candidate::has_authzid);
     }
+    candidates
 }
 
 #[cfg(feature = "scram")]
@@ -197,7 +211,14 @@ fn build(candidate: &Candidate, credentials: &Credentials, choice: &Choice) -> R
         }
         (Candidate::Login, Kind::Password { authcid, password }) => Box::new(Login::new(authcid, password)),
         (Candidate::OAuthBearer, Kind::Token { user, source, .. }) => {
-            Box::new(OAuthBearer::new(user, &source().ok_or(SaslError::Cancelled)?, choice.server.as_ref()))
+            if choice.server.as_ref().is_some_and(|(host, _)| host.chars().any(char::is_control)) {
+                return Err(SaslError::Prohibited);
+            }
+            Box::new(OAuthBearer::new(
+                authzid.unwrap_or(user),
+                &source().ok_or(SaslError::Cancelled)?,
+                choice.server.as_ref(),
+            ))
         }
         (Candidate::XOAuth2, Kind::Token { user, source, .. }) => {
             Box::new(XOAuth2::new(user, &source().ok_or(SaslError::Cancelled)?))

@@ -9,7 +9,7 @@ use crate::escape::Escaped;
 use crate::reply::{Reply, Severity};
 
 /// An authentication that failed.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct AuthFailure {
     /// The mechanism's name.
     pub(crate) mechanism: Box<str>,
@@ -81,6 +81,12 @@ impl AuthFailure {
     /// Whether the same may succeed later.
     pub fn is_transient(&self) -> bool {
         self.kind() == AuthFailureKind::Temporary
+    }
+}
+
+impl fmt::Debug for AuthFailure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "AuthFailure({self})")
     }
 }
 
