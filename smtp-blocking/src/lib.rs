@@ -80,8 +80,3 @@ pub fn send_plaintext<T: AsRef<str>>(
     let _ = client.quit();
     Ok(report)
 }
-
-/// The README, so that its examples are compiled and run.
-#[cfg(doctest)]
-#[doc = include_str!("../../README.md")]
-struct Readme;

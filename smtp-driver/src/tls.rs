@@ -67,8 +67,8 @@ impl Tls {
         Ok(Self { trust: Trust::Also(certificates(pem)?), ..Self::default() })
     }
 
-    /// Uses a configuration of the caller's as it is: verifier, identity and versions are its business. DANE, pinning and
-    /// the like are a verifier of it.
+    /// Uses a configuration of the caller's as it is: verifier, identity and versions are its business, and to change them
+    /// here too is an error when TLS starts. DANE, pinning and the like are a verifier of it.
     pub fn from_config(config: Arc<ClientConfig>) -> Self {
         Self { trust: Trust::Config(config), ..Self::default() }
     }
@@ -117,6 +117,9 @@ impl Tls {
     fn client_config(&self) -> Result<Arc<ClientConfig>, Box<dyn std::error::Error + Send + Sync>> {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let verifier = match &self.trust {
+            Trust::Config(_) if self.tls13_only || self.identity.is_some() => {
+                return Err("identity and versions are the business of the configuration given".into());
+            }
             Trust::Config(config) => return Ok(Arc::clone(config)),
             Trust::Platform => platform_verifier(&[], &provider)?,
             Trust::Also(extra) => platform_verifier(extra, &provider)?,

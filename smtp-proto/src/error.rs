@@ -72,6 +72,9 @@ pub enum UsageError {
     /// [`Config::danger_password_in_clear`](crate::Config::danger_password_in_clear).
     #[error("the mechanism needs TLS")]
     NeedsTls,
+    /// REQUIRETLS demands TLS of every server on the way, and would be sent in clear here (RFC 8689 section 4.2.1).
+    #[error("REQUIRETLS needs TLS")]
+    RequireTlsInClear,
     /// Authentication is possible once in a session (RFC 4954 section 4).
     #[error("the session is already authenticated")]
     AlreadyAuthenticated,

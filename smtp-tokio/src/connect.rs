@@ -17,6 +17,8 @@ use tokio::task::{JoinSet, spawn_blocking};
 use tokio::time::{sleep, timeout};
 
 use crate::client::{Client, Duplex};
+#[cfg(feature = "rustls")]
+use crate::tls::TlsStream;
 use crate::transport::Transport;
 
 impl Client<Transport> {
@@ -91,12 +93,9 @@ async fn named(options: Options) -> Result<Options, Error> {
 #[cfg(feature = "rustls")]
 async fn handshake(plan: &Plan, stream: Transport, limit: Duration) -> Result<(Transport, ChannelBindings), Error> {
     let Transport::Tcp(socket) = stream else { return Err(Error::tls("TLS is already active")) };
-    let (config, name) = plan.tls.start(&plan.host)?;
-    let exporter_is_unique = config.require_ems;
-    let connector = tokio_rustls::TlsConnector::from(config);
     let late = |_| Error::tls(io::Error::from(io::ErrorKind::TimedOut));
-    let stream = timeout(limit, connector.connect(name, socket)).await.map_err(late)?.map_err(Error::tls)?;
-    let bindings = smtp_driver::channel_bindings(stream.get_ref().1, exporter_is_unique);
+    let stream = timeout(limit, TlsStream::handshake(&plan.tls, socket, &plan.host)).await.map_err(late)??;
+    let bindings = stream.channel_bindings().clone();
     Ok((Transport::Tls(Box::new(stream)), bindings))
 }
 

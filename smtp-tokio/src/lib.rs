@@ -27,10 +27,14 @@
 
 mod client;
 mod connect;
+#[cfg(feature = "rustls")]
+mod tls;
 mod transport;
 
 pub use client::{Client, Duplex};
 pub use smtp_driver::{Error, Options, Transcript};
 #[cfg(feature = "rustls")]
 pub use smtp_driver::{Tls, rustls};
+#[cfg(feature = "rustls")]
+pub use tls::TlsStream;
 pub use transport::Transport;

@@ -6,8 +6,9 @@ use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
+
 #[cfg(feature = "rustls")]
-use tokio_rustls::client::TlsStream;
+use crate::tls::TlsStream;
 
 /// A TCP stream, in clear or within TLS.
 #[derive(Debug)]
@@ -17,7 +18,7 @@ pub enum Transport {
     Tcp(TcpStream),
     /// Within TLS.
     #[cfg(feature = "rustls")]
-    Tls(Box<TlsStream<TcpStream>>),
+    Tls(Box<TlsStream>),
 }
 
 /// What any stream of a transport can do.
@@ -31,7 +32,7 @@ impl Transport {
         match self {
             Self::Tcp(socket) => socket,
             #[cfg(feature = "rustls")]
-            Self::Tls(stream) => stream.get_ref().0,
+            Self::Tls(stream) => stream.get_ref(),
         }
     }
 
@@ -40,7 +41,7 @@ impl Transport {
     pub fn tls(&self) -> Option<&smtp_driver::rustls::ClientConnection> {
         match self {
             Self::Tcp(_) => None,
-            Self::Tls(stream) => Some(stream.get_ref().1),
+            Self::Tls(stream) => Some(stream.tls()),
         }
     }
 

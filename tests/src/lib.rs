@@ -13,3 +13,8 @@ pub mod sendmail;
 pub mod tls_server;
 pub mod tokio_run;
 pub mod traceability;
+
+/// The README, so that its examples are compiled and run.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Readme;

@@ -1,6 +1,7 @@
 //! The state table from outside: every code at every place, every verb in every state, every text in every entry.
 
 use smtp_conformance::lab::{Lab, lmtp, smtp, transaction};
+use smtp_conformance::sasl_server::within_tls;
 use smtp_proto::{
     BodyType, Chunking, CloseReason, CommandLine, DotStuffer, Event, ForwardPath, HelloName, LineEndings, OnRefusal,
     Outcome, Parameter, Phase, Recipient, ReplyError, ReversePath, Security, State, Time, Transaction, UsageError,
@@ -762,4 +763,23 @@ fn a_stream_that_is_secure_from_the_start() {
     connection.handle_transmitted(usize::MAX, Time::default());
     connection.handle_input(b"250-x\r\n250 STARTTLS\r\n", Time::default());
     assert_eq!(connection.starttls(), Err(UsageError::AlreadySecure));
+}
+
+// C-150: REQUIRETLS is refused before anything is queued where the stream is in clear or it is not offered, even if the caller
+// says that it need not be.
+#[test]
+fn requiretls_needs_tls_and_an_offer() {
+    let parameter = || Parameter::flag("REQUIRETLS").unwrap();
+    let mut clear = Lab::ready(smtp(), &["REQUIRETLS"]);
+    for parameter in [parameter(), parameter().danger_unadvertised()] {
+        let result = clear.connection.begin(transaction(1).parameter(parameter));
+        assert_eq!(result.err(), Some(UsageError::RequireTlsInClear));
+    }
+    assert_eq!(clear.says(), "");
+    let mut without = within_tls(smtp(), &["SIZE"]);
+    let error = without.connection.begin(transaction(1).parameter(parameter())).err();
+    assert_eq!(error, Some(UsageError::MissingKeyword("REQUIRETLS".into())));
+    let mut lab = within_tls(smtp(), &["REQUIRETLS"]);
+    lab.connection.begin(transaction(1).parameter(parameter())).unwrap();
+    assert_eq!(lab.says(), "MAIL FROM:<me@client.example> REQUIRETLS\r\n");
 }

@@ -476,7 +476,7 @@ fn an_idle_farewell_is_noticed() {
     assert_eq!(said, "");
 }
 
-// smtplib's set_debuglevel: everything that goes over the wire, the content only by its size.
+// S-61: smtplib's set_debuglevel: what goes over the wire is shown to a hook and to nobody else, the content only by its size.
 #[test]
 fn a_transcript() {
     let server = Loopback::smtp().unwrap();
@@ -485,6 +485,8 @@ fn a_transcript() {
     let options = Options::smtp().transcript(move |line| noted.lock().unwrap().push(line.to_string()));
     let mut client = Client::connect(&server.address().to_string(), options).unwrap();
     client.send(transaction(1), &b"canary\r\n"[..]).unwrap();
+    let shown = format!("{client:?}");
+    assert!(!shown.contains("x.example") && !shown.contains("canary"), "{shown}");
     client.quit().unwrap();
     let lines = lines.lock().unwrap();
     for line in

@@ -10,8 +10,9 @@ use std::task::{Context, Poll, Waker};
 use smtp_conformance::lab::{smtp, transaction};
 use smtp_conformance::loopback::Loopback;
 use smtp_conformance::model::{Model, Policy};
-use smtp_proto::{CloseReason, Event, Failure, Outcome, Phase, Security, Setup, TlsPolicy};
-use smtp_tokio::{Client, Error, Options};
+use smtp_conformance::tls_server::{Authority, Leaf, Plan, Session};
+use smtp_proto::{CloseReason, Event, Failure, HelloName, Outcome, Phase, Security, Setup, TlsMode, TlsPolicy};
+use smtp_tokio::{Client, Error, Options, Tls};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream, ReadBuf, duplex};
 
 fn in_clear() -> Setup {
@@ -250,4 +251,69 @@ fn drivers_know_no_smtp() {
             }
         }
     }
+}
+
+fn within_tls(mode: TlsMode) -> Options {
+    let tls = Tls::trusting_only(Authority::shared().pem().as_bytes()).unwrap();
+    Options::smtp().hello_name(HelloName::parse("client.example").unwrap()).tls(tls).tls_mode(mode)
+}
+
+// C-148, C-144: a server that cannot prove who it is hears nothing but the beginning of the handshake.
+#[tokio::test]
+async fn certificates_that_prove_nothing() {
+    let bad = [Leaf::For(&["mail.example"]), Leaf::Expired, Leaf::NotYetValid, Leaf::SelfSigned, Leaf::CommonNameOnly];
+    for leaf in bad {
+        for (plan, mode, in_clear) in [
+            (Plan::implicit(), TlsMode::Implicit, [].as_slice()),
+            (Plan::starttls(), TlsMode::StartTls, ["EHLO client.example", "STARTTLS"].as_slice()),
+        ] {
+            let server = plan.showing(leaf).start();
+            let error = Client::connect(&server.target(), within_tls(mode)).await.unwrap_err();
+            assert!(matches!(error, Error::Tls { .. }) && !error.is_transient(), "{leaf:?}: {error}");
+            let record = server.record();
+            assert_eq!(record.commands_in_clear(), in_clear, "{leaf:?}");
+            assert!(record.commands().is_empty(), "{leaf:?}");
+        }
+    }
+    for (plan, mode) in [(Plan::implicit(), TlsMode::Implicit), (Plan::starttls(), TlsMode::StartTls)] {
+        let server = plan.start();
+        let mut client = Client::connect(&server.target(), within_tls(mode)).await.unwrap();
+        assert!(client.send(transaction(1), &b"hello\r\n"[..]).await.unwrap().is_complete_success());
+        client.quit().await.unwrap();
+        assert_eq!(server.record().messages.len(), 1);
+    }
+}
+
+// C-152, R-02: a whole final reply counts, although a record that nobody can decrypt came in the same segment.
+#[tokio::test]
+async fn a_final_reply_in_front_of_a_forged_record() {
+    let script = |session: &mut Session| {
+        session.say("220 hi")?;
+        session.serve_until("DATA")?;
+        session.say("354 go")?;
+        session.content()?;
+        let mut segment = session.seal(b"250 ok\r\n");
+        let mut forged = session.seal(b"250 another\r\n");
+        *forged.last_mut().unwrap() ^= 1;
+        segment.extend(forged);
+        session.beneath(&segment)
+    };
+    let server = Plan::implicit().script(script).start();
+    let mut client = Client::connect(&server.target(), within_tls(TlsMode::Implicit)).await.unwrap();
+    assert!(client.send(transaction(1), &b"hello\r\n"[..]).await.unwrap().is_complete_success());
+    let error = client.send(transaction(1), &b"another\r\n"[..]).await.unwrap_err();
+    assert!(!error.may_have_been_accepted(), "{error}");
+    drop(client);
+    assert_eq!(server.record().messages.len(), 1);
+}
+
+// A configuration of the caller's is used as it is or not at all.
+#[tokio::test]
+async fn a_configuration_is_not_half_used() {
+    let (config, _) = Tls::trusting_only(Authority::shared().pem().as_bytes()).unwrap().start("localhost").unwrap();
+    let server = Plan::implicit().start();
+    let options = within_tls(TlsMode::Implicit).tls(Tls::from_config(config).tls13_only());
+    let error = Client::connect(&server.target(), options).await.unwrap_err();
+    assert!(matches!(error, Error::Tls { .. }), "{error}");
+    assert!(server.record().wire.is_empty());
 }

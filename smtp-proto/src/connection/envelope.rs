@@ -281,7 +281,14 @@ impl Envelope {
 }
 
 /// Fits a transaction to what the server offers, or says why that cannot be.
-pub(super) fn prepare(mut transaction: Transaction, offered: &Capabilities) -> Result<Transaction, UsageError> {
+pub(super) fn prepare(
+    mut transaction: Transaction,
+    offered: &Capabilities,
+    secure: bool,
+) -> Result<Transaction, UsageError> {
+    if !secure && transaction.parameters.iter().any(|parameter| parameter.extension() == "REQUIRETLS") {
+        return Err(UsageError::RequireTlsInClear);
+    }
     if transaction.has_non_ascii_address() {
         if !offered.supports(Extension::SmtpUtf8) {
             return Err(UsageError::NonAsciiAddress);

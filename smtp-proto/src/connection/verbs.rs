@@ -296,7 +296,7 @@ impl Connection {
         if !self.greeted {
             return Err(UsageError::NeedsHello);
         }
-        let transaction = envelope::prepare(transaction, &self.capabilities)?;
+        let transaction = envelope::prepare(transaction, &self.capabilities, self.secure)?;
         let prefer = self.config.chunking == Chunking::Prefer && self.capabilities.supports(Extension::Chunking);
         let id = TransactionId(self.next_id);
         self.next_id += 1;
