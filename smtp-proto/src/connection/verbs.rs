@@ -23,11 +23,11 @@ use crate::transaction::{Recipient, Transaction, TransactionId};
 
 /// Verbs.
 impl Connection {
-    /// Begins a transaction; exactly one [`Event::Completed`] will tell how it ended.
+    /// Begins a transaction; exactly one [`Event::Completed`](crate::Event::Completed) will tell how it ended.
     ///
     /// Everything that can be known now is checked now: the server's size limit, and whether it offers what the
-    /// transaction needs. With [`Config::transaction_window`] over 1 it may be called again while earlier transactions wait
-    /// for their final reply.
+    /// transaction needs. With [`Config::transaction_window`](crate::Config::transaction_window) over 1 it may be
+    /// called again while earlier transactions wait for their final reply.
     ///
     /// # Errors
     ///
@@ -42,8 +42,9 @@ impl Connection {
     }
 
     /// Says MAIL by hand: opens a transaction whose further steps are [`rcpt`](Self::rcpt), [`data`](Self::data) or
-    /// [`bdat`](Self::bdat), and [`body`](Self::body). Each is answered by [`Event::Reply`], and the transaction as a whole by one
-    /// [`Event::Completed`]. A refusal of MAIL or DATA ends it; [`reset`](Self::reset) gives it up.
+    /// [`bdat`](Self::bdat), and [`body`](Self::body). Each is answered by [`Event::Reply`](crate::Event::Reply), and
+    /// the transaction as a whole by one [`Event::Completed`](crate::Event::Completed). A refusal of MAIL or DATA ends
+    /// it; [`reset`](Self::reset) gives it up.
     ///
     /// # Errors
     ///
@@ -87,8 +88,8 @@ impl Connection {
         Ok(())
     }
 
-    /// Sends the content of a transaction by hand by BDAT (RFC 3030), once at least one recipient was accepted. There is no
-    /// go-ahead: write to [`body`](Self::body) at once. Chunks are made and answered by themselves.
+    /// Sends the content of a transaction by hand by BDAT (RFC 3030), once at least one recipient was accepted. There
+    /// is no go-ahead: write to [`body`](Self::body) at once. Chunks are made and answered by themselves.
     ///
     /// # Errors
     ///
@@ -123,8 +124,8 @@ impl Connection {
         (owed && !self.write_closed).then_some(Body { connection: self })
     }
 
-    /// Says EHLO, or in LMTP LHLO, again or for the first time. Answered by [`Event::Reply`] and, if accepted,
-    /// [`Event::Ready`]; either way it replaces all capabilities.
+    /// Says EHLO, or in LMTP LHLO, again or for the first time. Answered by [`Event::Reply`](crate::Event::Reply) and,
+    /// if accepted, [`Event::Ready`](crate::Event::Ready); either way it replaces all capabilities.
     ///
     /// # Errors
     ///
@@ -154,7 +155,8 @@ impl Connection {
         self.config.hello = name;
     }
 
-    /// Says STARTTLS. A go-ahead is [`Event::UpgradeTls`], a refusal [`Event::Reply`].
+    /// Says STARTTLS. A go-ahead is [`Event::UpgradeTls`](crate::Event::UpgradeTls), a refusal
+    /// [`Event::Reply`](crate::Event::Reply).
     ///
     /// # Errors
     ///
@@ -171,12 +173,13 @@ impl Connection {
         Ok(())
     }
 
-    /// Authenticates by `mechanism`; [`sasl::choose`](crate::sasl::choose) picks one. Ends in [`Event::Authenticated`] or
-    /// [`Event::AuthFailed`].
+    /// Authenticates by `mechanism`; [`sasl::choose`](crate::sasl::choose) picks one. Ends in
+    /// [`Event::Authenticated`](crate::Event::Authenticated) or [`Event::AuthFailed`](crate::Event::AuthFailed).
     ///
     /// # Errors
     ///
-    /// [`UsageError`]; nothing was sent. The server has to offer the mechanism, and one that shows a password needs TLS.
+    /// [`UsageError`]; nothing was sent. The server has to offer the mechanism, and one that shows a password needs
+    /// TLS.
     pub fn auth(&mut self, mechanism: Box<dyn Mechanism>) -> Result<(), UsageError> {
         self.may_authenticate(mechanism.name())?;
         if mechanism.exposes_password() && !self.secure && !self.config.danger_password_in_clear {
@@ -186,10 +189,10 @@ impl Connection {
         Ok(())
     }
 
-    /// Authenticates by hand: each challenge comes as [`Event::AuthChallenge`]. Whether what is sent is fit for a stream in
-    /// clear cannot be known here, so without TLS it needs
-    /// [`Config::danger_password_in_clear`](crate::Config::danger_password_in_clear). Octets are given raw; base64 is the
-    /// connection's.
+    /// Authenticates by hand: each challenge comes as [`Event::AuthChallenge`](crate::Event::AuthChallenge). Whether
+    /// what is sent is fit for a stream in clear cannot be known here, so without TLS it needs
+    /// [`Config::danger_password_in_clear`](crate::Config::danger_password_in_clear). Octets are given raw; base64 is
+    /// the connection's.
     ///
     /// # Errors
     ///
@@ -213,7 +216,7 @@ impl Connection {
         if self.answer_by_hand(Ok(&encoded)) { Ok(()) } else { Err(UsageError::NoChallenge) }
     }
 
-    /// Gives the exchange up instead of answering a challenge. Ends in [`Event::AuthFailed`].
+    /// Gives the exchange up instead of answering a challenge. Ends in [`Event::AuthFailed`](crate::Event::AuthFailed).
     ///
     /// # Errors
     ///
@@ -236,7 +239,7 @@ impl Connection {
         Ok(())
     }
 
-    /// Says a command of the caller's. Answered by [`Event::Reply`].
+    /// Says a command of the caller's. Answered by [`Event::Reply`](crate::Event::Reply).
     ///
     /// # Errors
     ///
@@ -250,7 +253,7 @@ impl Connection {
         Ok(())
     }
 
-    /// Says NOOP. Answered by [`Event::Reply`].
+    /// Says NOOP. Answered by [`Event::Reply`](crate::Event::Reply).
     ///
     /// # Errors
     ///
@@ -261,8 +264,9 @@ impl Connection {
         Ok(())
     }
 
-    /// Says RSET, giving up a transaction by hand. Answered by [`Event::Reply`]; if the server refuses it, the connection
-    /// closes. Transactions of [`begin`](Self::begin) need no RSET: the core says it after every failure.
+    /// Says RSET, giving up a transaction by hand. Answered by [`Event::Reply`](crate::Event::Reply); if the server
+    /// refuses it, the connection closes. Transactions of [`begin`](Self::begin) need no RSET: the core says it after
+    /// every failure.
     ///
     /// # Errors
     ///
@@ -284,8 +288,8 @@ impl Connection {
         Ok(())
     }
 
-    /// Ends the connection at once, without terminator and without QUIT: the stream has to be dropped. What was not sent
-    /// in full never will be.
+    /// Ends the connection at once, without terminator and without QUIT: the stream has to be dropped. What was not
+    /// sent in full never will be.
     pub fn abort(&mut self) {
         self.close(CloseReason::Aborted);
     }
