@@ -38,6 +38,15 @@ impl Transport {
         }
     }
 
+    /// The version of TLS, as people write it.
+    pub(crate) fn tls_version(&self) -> Option<&'static str> {
+        match self {
+            Self::Tcp(_) => None,
+            #[cfg(feature = "rustls")]
+            Self::Tls(stream) => smtp_driver::tls_version(stream.tls()),
+        }
+    }
+
     fn stream(&mut self) -> &mut dyn Stream {
         match self {
             Self::Tcp(socket) => socket,

@@ -15,5 +15,5 @@ pub use options::{Options, Plan, Session};
 #[cfg(feature = "rustls")]
 pub use rustls;
 #[cfg(feature = "rustls")]
-pub use tls::{Tls, channel_bindings};
+pub use tls::{Tls, channel_bindings, tls_version};
 pub use transcript::{Transcript, TranscriptHook};

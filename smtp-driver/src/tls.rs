@@ -176,6 +176,15 @@ pub fn channel_bindings(connection: &ClientConnection, exporter_is_unique: bool)
     bindings
 }
 
+/// The version of TLS as people write it.
+pub fn tls_version(connection: &ClientConnection) -> Option<&'static str> {
+    match connection.protocol_version()? {
+        ProtocolVersion::TLSv1_2 => Some("TLSv1.2"),
+        ProtocolVersion::TLSv1_3 => Some("TLSv1.3"),
+        other => other.as_str(),
+    }
+}
+
 /// The hash of a certificate by the hash of its signature (RFC 5929 section 4.1); MD5 and SHA-1 count as SHA-256. `None` for
 /// signatures that name no single hash.
 fn end_point(certificate: &[u8]) -> Option<Vec<u8>> {

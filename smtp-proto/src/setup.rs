@@ -163,6 +163,11 @@ impl Setup {
         self.choice.bindings = bindings;
     }
 
+    /// The version of TLS, such as `TLSv1.3`, if the driver knows it.
+    pub fn tls_version(&mut self, version: Option<&str>) {
+        self.report.tls_version = version.map(Into::into);
+    }
+
     /// What is known of the session's security so far; complete after [`Step::Done`].
     pub fn report(&self) -> &SecurityReport {
         &self.report
@@ -292,8 +297,10 @@ impl Setup {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SecurityReport {
-    /// Whether octets travel within TLS. The driver knows by which version and with which certificate.
+    /// Whether octets travel within TLS. The driver knows with which certificate.
     pub secure: bool,
+    /// The version of TLS, such as `TLSv1.3`, if the driver told it.
+    pub tls_version: Option<Box<str>>,
     /// What became of STARTTLS.
     pub starttls: StartTls,
     /// What the server offered before TLS. Somebody else may have said it.

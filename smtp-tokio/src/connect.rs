@@ -40,12 +40,14 @@ impl Client<Transport> {
             let bindings;
             (stream, bindings) = handshake(&plan, stream, plan.connect_timeout).await?;
             session.setup.channel_bindings(bindings);
+            session.setup.tls_version(stream.tls_version());
             security = Security::Tls;
         }
         let mut client = Self::new(stream, security, session.config, session.transcript);
         if client.establish(&mut session.setup).await? == Step::UpgradeTls {
             let limit = client.patience();
             client = client.upgrade(&mut session.setup, async |stream| handshake(&plan, stream, limit).await).await?;
+            session.setup.tls_version(client.stream().tls_version());
             client.establish(&mut session.setup).await?;
         }
         Ok(client)

@@ -45,6 +45,15 @@ impl Transport {
         }
     }
 
+    /// The version of TLS, as people write it.
+    pub(crate) fn tls_version(&self) -> Option<&'static str> {
+        match self {
+            Self::Tcp(_) => None,
+            #[cfg(feature = "rustls")]
+            Self::Tls(stream) => smtp_driver::tls_version(stream.tls()),
+        }
+    }
+
     fn stream(self: Pin<&mut Self>) -> Pin<&mut dyn Duplex> {
         match self.get_mut() {
             Self::Tcp(socket) => Pin::new(socket),

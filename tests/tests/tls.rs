@@ -252,6 +252,12 @@ fn versions() {
         assert!(matches!(error, Error::Tls { .. }) && !error.is_transient(), "{error}");
         assert_nothing_but_a_handshake(&server.record());
     }
+    for (versions, name) in VERSIONS.into_iter().zip(["TLSv1.2", "TLSv1.3"]) {
+        for (server, mode) in both_ways(|plan| Plan { versions, ..plan }) {
+            let client = Client::connect(&server.target(), options(shared_authority()).tls_mode(mode)).unwrap();
+            assert_eq!(client.security().tls_version.as_deref(), Some(name), "the report tells which");
+        }
+    }
     let server = Plan::implicit().start();
     let client =
         Client::connect(&server.target(), options(shared_authority().tls13_only()).tls_mode(TlsMode::Implicit));

@@ -278,9 +278,27 @@ async fn certificates_that_prove_nothing() {
     for (plan, mode) in [(Plan::implicit(), TlsMode::Implicit), (Plan::starttls(), TlsMode::StartTls)] {
         let server = plan.start();
         let mut client = Client::connect(&server.target(), within_tls(mode)).await.unwrap();
+        assert_eq!(client.security().tls_version.as_deref(), Some("TLSv1.3"));
         assert!(client.send(transaction(1), &b"hello\r\n"[..]).await.unwrap().is_complete_success());
         client.quit().await.unwrap();
         assert_eq!(server.record().messages.len(), 1);
+    }
+}
+
+// C-148: a server that demands a client certificate gets ours, and gives no session without one.
+#[tokio::test]
+async fn client_certificates() {
+    let authority = Authority::shared();
+    let mine = authority.issue(Leaf::Client);
+    for (plan, mode) in [(Plan::implicit(), TlsMode::Implicit), (Plan::starttls(), TlsMode::StartTls)] {
+        let server = Plan { demands: Some(authority.certificate().clone()), ..plan }.start();
+        let tls = Tls::trusting_only(authority.pem().as_bytes()).unwrap();
+        let tls = tls.identity(mine.certificate_pem().as_bytes(), mine.key_pem().as_bytes()).unwrap();
+        let client = Client::connect(&server.target(), within_tls(mode).tls(tls)).await.unwrap();
+        client.quit().await.unwrap();
+        assert_eq!(server.record().client_certificate.as_ref(), Some(mine.certificate()));
+        Client::connect(&server.target(), within_tls(mode)).await.unwrap_err();
+        assert!(server.record().within.is_empty());
     }
 }
 
