@@ -63,9 +63,15 @@ impl Stream for ScriptedStream<'_> {
     }
 }
 
-/// What the client sent and what the application was told, by act.
-pub fn run(script: &Script, input: Pieces, output: Pieces) -> (Vec<u8>, Vec<Vec<String>>, Option<String>) {
-    let peer = Rc::new(RefCell::new(Peer::new(script, input)));
+/// What the client sent, what the application was told, by act, and what the client said too early. The stream ends behind
+/// `cut` octets of the server's.
+pub fn run(
+    script: &Script,
+    input: Pieces,
+    output: Pieces,
+    cut: Option<usize>,
+) -> (Vec<u8>, Vec<Vec<String>>, Option<String>) {
+    let peer = Rc::new(RefCell::new(Peer::new(script, input).cut(cut)));
     let stream = ScriptedStream { peer: Rc::clone(&peer), output };
     let mut told = Vec::new();
     let client =

@@ -56,18 +56,29 @@ impl AsyncWrite for ScriptedStream<'_> {
     }
 }
 
-/// What the client sent and what the application was told, by act; and what it said too early.
+/// What the client sent, what the application was told, by act, and what the client said too early. The stream ends behind
+/// `cut` octets of the server's.
 ///
 /// # Panics
 ///
 /// When there is no runtime to be had.
-pub fn run(script: &Script, input: Pieces, output: Pieces) -> (Vec<u8>, Vec<Vec<String>>, Option<String>) {
+pub fn run(
+    script: &Script,
+    input: Pieces,
+    output: Pieces,
+    cut: Option<usize>,
+) -> (Vec<u8>, Vec<Vec<String>>, Option<String>) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
-    runtime.expect("a runtime").block_on(act_all(script, input, output))
+    runtime.expect("a runtime").block_on(act_all(script, input, output, cut))
 }
 
-async fn act_all(script: &Script, input: Pieces, output: Pieces) -> (Vec<u8>, Vec<Vec<String>>, Option<String>) {
-    let peer = Rc::new(RefCell::new(Peer::new(script, input)));
+async fn act_all(
+    script: &Script,
+    input: Pieces,
+    output: Pieces,
+    cut: Option<usize>,
+) -> (Vec<u8>, Vec<Vec<String>>, Option<String>) {
+    let peer = Rc::new(RefCell::new(Peer::new(script, input).cut(cut)));
     let stream = ScriptedStream { peer: Rc::clone(&peer), output };
     let mut told = Vec::new();
     let setup = Setup::new(TlsPolicy::None, None);

@@ -7,7 +7,7 @@ use smtp_conformance::app::{compare, compare_octets};
 use smtp_conformance::blocking_run;
 use smtp_conformance::core_run::{self, Plan, Run};
 use smtp_conformance::peer::Pieces;
-use smtp_conformance::script::Script;
+use smtp_conformance::script::{Script, Verb};
 use smtp_conformance::tokio_run;
 use smtp_proto::Outcome;
 
@@ -17,13 +17,15 @@ fn main() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("transcripts");
     let mut trials = Vec::new();
     for script in Script::all(&folder) {
-        let tests: [(&str, Test); 6] = [
+        let tests: [(&str, Test); 8] = [
             ("core", core_in_every_cut),
             ("core_random", core_in_random_order),
             ("core_cut_input", core_cut_at_every_octet_received),
             ("core_cut_output", core_cut_at_every_octet_sent),
             ("blocking", blocking_in_every_cut),
+            ("blocking_cut_input", |script| driver_cut_at_every_octet_received(script, blocking_run::run)),
             ("tokio", tokio_in_every_cut),
+            ("tokio_cut_input", |script| driver_cut_at_every_octet_received(script, tokio_run::run)),
         ];
         for (kind, test) in tests {
             let script = script.clone();
@@ -65,13 +67,13 @@ fn tokio_in_every_cut(script: &Script) -> Result<(), Failed> {
 }
 
 /// What the client sent, what the application was told, and what the client said too early.
-type DriverRun = fn(&Script, Pieces, Pieces) -> (Vec<u8>, Vec<Vec<String>>, Option<String>);
+type DriverRun = fn(&Script, Pieces, Pieces, Option<usize>) -> (Vec<u8>, Vec<Vec<String>>, Option<String>);
 
 /// P-22: every driver sends the same octets as the core and tells the same.
 fn driver_in_every_cut(script: &Script, run: DriverRun) -> Result<(), Failed> {
     for input in cuts(script) {
         for output in [Pieces::Whole, Pieces::Octets] {
-            let (sent, told, early) = run(script, input.clone(), output.clone());
+            let (sent, told, early) = run(script, input.clone(), output.clone(), None);
             check(script, &sent, &told, early.as_ref(), &format!("{input:?} {output:?}"))?;
         }
     }
@@ -102,6 +104,60 @@ fn core_cut_at_every_octet_received(script: &Script) -> Result<(), Failed> {
         let run = core_run::run(script, Plan { cut_input: Some(cut), ..Plan::default() });
         truthful(script, &whole, &run, |received, _| received <= cut)
             .map_err(|error| format!("cut at {cut}: {error}"))?;
+    }
+    Ok(())
+}
+
+/// P-12, P-22: the same by every driver. It notices the end a little earlier or later than the core does here, so what it tells
+/// is held against the whole run.
+fn driver_cut_at_every_octet_received(script: &Script, run: DriverRun) -> Result<(), Failed> {
+    let whole = core_run::run(script, Plan::default());
+    for cut in 0..script.server.len() {
+        let (sent, told, early) = run(script, Pieces::Whole, Pieces::Whole, Some(cut));
+        let truth = match early {
+            Some(early) => Err(format!("said too early: {early:?}")),
+            None if !script.client.starts_with(&sent) => Err("the client sent something else".into()),
+            None => told
+                .iter()
+                .enumerate()
+                .try_for_each(|(act, lines)| truthful_lines(script, &whole, &sent, cut, act, lines)),
+        };
+        truth.map_err(|error| format!("cut at {cut}: {error}"))?;
+    }
+    Ok(())
+}
+
+/// Holds the outcomes that an act told against those of the whole run.
+fn truthful_lines(
+    script: &Script,
+    whole: &Run,
+    sent: &[u8],
+    cut: usize,
+    act: usize,
+    lines: &[String],
+) -> Result<(), String> {
+    let outcomes = |lines: &[String]| lines.iter().filter(|line| line.starts_with('<')).cloned().collect::<Vec<_>>();
+    let begins = |act: &usize| {
+        let refused = whole.told[*act].iter().any(|line| line.starts_with("error: "));
+        matches!(script.acts[*act].verb, Verb::Send(..) | Verb::Mail(_)) && !refused
+    };
+    let Some(transaction) = (0..=act).filter(begins).count().checked_sub(1) else { return Ok(()) };
+    let expected = whole.told.iter().skip(act).map(|lines| outcomes(lines)).find(|lines| !lines.is_empty());
+    let (told, expected) = (outcomes(lines), expected.unwrap_or_default());
+    if whole.reports.get(transaction).is_some_and(|(_, received, _)| *received <= cut) {
+        let decided = told.is_empty() || told == expected;
+        return if decided { Ok(()) } else { Err(format!("{told:#?} instead of {expected:#?}")) };
+    }
+    let gone = whole.terminators.get(transaction).is_some_and(|&end| end <= sent.len());
+    for (told, expected) in told.iter().zip(&expected) {
+        let true_so_far = match told {
+            told if told.ends_with(" not sent") => !gone || expected.contains(" refused "),
+            told if told.ends_with(" in doubt") => gone,
+            told => told == expected,
+        };
+        if !true_so_far {
+            return Err(format!("{told:?} where the whole run says {expected:?}, terminator gone: {gone}"));
+        }
     }
     Ok(())
 }
