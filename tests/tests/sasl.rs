@@ -289,6 +289,9 @@ fn names_and_passwords_beyond_ascii() {
             assert!(Attempt::new(server, &credentials, &only(name)).succeeded(), "{name}: {typed:?}");
         }
     }
+    let server = SaslServer::new(Account { user: "a=b,ü".into(), ..account() });
+    let credentials = Credentials::token("a=b,ü", "t0ken").unwrap();
+    assert!(Attempt::new(server, &credentials, &only("OAUTHBEARER")).succeeded());
     // The others carry what they are given.
     for name in ["PLAIN", "LOGIN", "CRAM-MD5"] {
         let credentials = Credentials::password("üser", "pa\u{308}ss").unwrap();

@@ -258,6 +258,7 @@ struct Driver {
 impl Driver {
     fn transmit(&mut self) -> bool {
         let Some(out) = self.connection.poll_transmit() else { return false };
+        assert!(self.clear.len() + self.within.len() < 64 * 1024, "a session without end");
         let said = String::from_utf8(out.to_vec()).expect("commands are ASCII");
         let stream = if self.secure { &mut self.within } else { &mut self.clear };
         stream.push_str(&said);
@@ -577,6 +578,26 @@ fn refusals_of_starttls() {
     }
 }
 
+// C-143: what is answered after a refusal is no second refusal.
+#[test]
+fn a_refusal_is_told_once() {
+    let mut setup = Setup::new(TlsPolicy::Opportunistic, None);
+    let mut lab = Lab::new(smtp());
+    let mut steps = Vec::new();
+    for reply in ["220 hi\r\n", "250-x\r\n250 STARTTLS\r\n", "454 not now\r\n", "550 no\r\n"] {
+        lab.says();
+        lab.hear(reply);
+        for event in lab.events() {
+            steps.push(setup.advance(&mut lab.connection, &event).unwrap());
+        }
+        if steps.contains(&Step::Done) && lab.connection.state() == State::Ready {
+            let _ = lab.connection.noop();
+        }
+    }
+    assert_eq!(steps, [Step::Continue, Step::Continue, Step::Done, Step::Continue]);
+    assert!(matches!(&setup.report().starttls, StartTls::Refused(reply) if reply.code().get() == 454));
+}
+
 // S-03: STARTTLS that is not offered, or that somebody wrote over, is told apart from one that was refused.
 #[test]
 fn offers_that_were_taken_away() {
@@ -585,7 +606,10 @@ fn offers_that_were_taken_away() {
         (&["XXXXXXXX"], true),
         (&["SIZE 1000", "XXXXXXXA", "PIPELINING"], true),
         (&[], false),
-        (&["SIZE 1000", "X-ANYTHING", "XEXCH50", "STARTTLSX", "XSTARTTLS", "START TLS"], false),
+        (
+            &["SIZE 1000", "X-ANYTHING", "XEXCH50", "XXX", "XXXXXXXXX", "AX", "STARTTLSX", "XSTARTTLS", "START TLS"],
+            false,
+        ),
     ] {
         let told = Run::login(password()).at(Server::new(&[]).offering(keywords));
         assert_eq!(told.setup, Err(Failure::TlsRequired { reply: None }));
@@ -750,6 +774,33 @@ fn tls_is_begun_once() {
         assert_eq!(told.report.mechanism.as_deref(), Some("PLAIN"));
         assert!(told.report.secure && told.report.capabilities_in_clear.is_none());
     }
+}
+
+// C-140, C-145: nor is it by hand, and where hellos are the caller's, one has to be said within TLS before anything else.
+#[test]
+fn hellos_by_hand_around_tls() {
+    let mut config = smtp();
+    config.automatic_hello = false;
+    let mut lab = Lab::new(config);
+    lab.hear("220 hi\r\n");
+    let hello = |lab: &mut Lab| {
+        lab.connection.ehlo().unwrap();
+        assert_eq!(lab.says(), "EHLO client.example\r\n");
+        lab.hear("250-x\r\n250-STARTTLS\r\n250 AUTH PLAIN\r\n");
+    };
+    hello(&mut lab);
+    lab.connection.starttls().unwrap();
+    assert_eq!(lab.says(), "STARTTLS\r\n");
+    lab.hear("220 go\r\n");
+    lab.connection.handle_tls_established().unwrap();
+    assert_eq!(lab.says(), "");
+    assert!(!lab.connection.can_begin());
+    assert_eq!(lab.connection.begin(transaction(1)), Err(UsageError::NeedsHello));
+    assert_eq!(lab.connection.auth_manual("PLAIN", None), Err(UsageError::Missing(Extension::Auth)));
+    hello(&mut lab);
+    assert_eq!(lab.connection.starttls(), Err(UsageError::AlreadySecure));
+    assert_eq!(lab.says(), "");
+    lab.connection.begin(transaction(1)).unwrap();
 }
 
 // C-146: no greeting is awaited within TLS: one that comes before EHLO has left is nobody's reply, and one that comes behind it offers
