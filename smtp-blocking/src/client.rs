@@ -48,11 +48,7 @@ impl<S: Stream> Client<S> {
     /// [`Error`] when the server refuses, or no session comes about otherwise.
     pub fn start(stream: S, security: Security, mut config: Config, mut setup: Setup) -> Result<Self, Error> {
         setup.configure(&mut config);
-        let mut client = Self::new(stream, security, config, None);
-        match client.establish(&mut setup)? {
-            Step::UpgradeTls => Err(Error::tls("there is nobody to do the handshake")),
-            _ => Ok(client),
-        }
+        Self::new(stream, security, config, None).establish_as_it_is(&mut setup)
     }
 
     /// Starts a session in clear, has `upgrade` turn the stream into one within TLS after STARTTLS, and starts anew there.
@@ -91,6 +87,14 @@ impl<S: Stream> Client<S> {
             armed: None,
             broken: None,
             transcript,
+        }
+    }
+
+    /// Drives the setup on a stream that nobody upgrades.
+    pub(crate) fn establish_as_it_is(mut self, setup: &mut Setup) -> Result<Self, Error> {
+        match self.establish(setup)? {
+            Step::UpgradeTls => Err(Error::tls("there is nobody to do the handshake")),
+            _ => Ok(self),
         }
     }
 
@@ -218,10 +222,7 @@ impl<S: Stream> Client<S> {
     ///
     /// [`Error`] when it cannot be said, or no reply comes. A refusal is a reply.
     pub fn mail(&mut self, transaction: Transaction) -> Result<Reply, Error> {
-        self.prepare();
-        let started = self.connection.mail(transaction);
-        self.started(started)?;
-        self.reply()
+        self.ask(|connection| connection.mail(transaction).map(|_| ()))
     }
 
     /// Says RCPT by hand.
@@ -230,10 +231,7 @@ impl<S: Stream> Client<S> {
     ///
     /// [`Error`] as for [`mail`](Self::mail).
     pub fn rcpt(&mut self, recipient: impl Into<Recipient>) -> Result<Reply, Error> {
-        self.prepare();
-        let started = self.connection.rcpt(recipient);
-        self.started(started)?;
-        self.reply()
+        self.ask(|connection| connection.rcpt(recipient))
     }
 
     /// Says DATA by hand and sends the message.
@@ -242,10 +240,7 @@ impl<S: Stream> Client<S> {
     ///
     /// [`Error`] as for [`send`](Self::send).
     pub fn data(&mut self, message: impl BufRead) -> Result<Report, Error> {
-        self.prepare();
-        let started = self.connection.data();
-        self.started(started)?;
-        self.complete_by_hand(message)
+        self.complete_by_hand(Connection::data, message)
     }
 
     /// Sends the message of a transaction by hand by BDAT.
@@ -254,13 +249,17 @@ impl<S: Stream> Client<S> {
     ///
     /// [`Error`] as for [`send`](Self::send).
     pub fn bdat(&mut self, message: impl BufRead) -> Result<Report, Error> {
-        self.prepare();
-        let started = self.connection.bdat();
-        self.started(started)?;
-        self.complete_by_hand(message)
+        self.complete_by_hand(Connection::bdat, message)
     }
 
-    fn complete_by_hand(&mut self, message: impl BufRead) -> Result<Report, Error> {
+    fn complete_by_hand(
+        &mut self,
+        start: impl FnOnce(&mut Connection) -> Result<(), UsageError>,
+        message: impl BufRead,
+    ) -> Result<Report, Error> {
+        self.prepare();
+        let started = start(&mut self.connection);
+        self.started(started)?;
         let id = self.connection.transaction().ok_or(UsageError::NoTransaction)?;
         self.complete(id, message)
     }
@@ -322,10 +321,7 @@ impl<S: Stream> Client<S> {
     ///
     /// [`Error`] when it cannot be said, or no reply comes. A refusal is a reply.
     pub fn ehlo(&mut self) -> Result<Reply, Error> {
-        self.prepare();
-        let started = self.connection.ehlo();
-        self.started(started)?;
-        self.reply()
+        self.ask(Connection::ehlo)
     }
 
     /// Says HELO.
@@ -334,10 +330,7 @@ impl<S: Stream> Client<S> {
     ///
     /// [`Error`] as for [`ehlo`](Self::ehlo).
     pub fn helo(&mut self) -> Result<Reply, Error> {
-        self.prepare();
-        let started = self.connection.helo();
-        self.started(started)?;
-        self.reply()
+        self.ask(Connection::helo)
     }
 
     /// Says NOOP.
@@ -346,10 +339,7 @@ impl<S: Stream> Client<S> {
     ///
     /// [`Error`] as for [`ehlo`](Self::ehlo).
     pub fn noop(&mut self) -> Result<Reply, Error> {
-        self.prepare();
-        let started = self.connection.noop();
-        self.started(started)?;
-        self.reply()
+        self.ask(Connection::noop)
     }
 
     /// Says RSET, giving up a transaction by hand.
@@ -358,10 +348,7 @@ impl<S: Stream> Client<S> {
     ///
     /// [`Error`] as for [`ehlo`](Self::ehlo).
     pub fn reset(&mut self) -> Result<Reply, Error> {
-        self.prepare();
-        let started = self.connection.reset();
-        self.started(started)?;
-        self.reply()
+        self.ask(Connection::reset)
     }
 
     /// Says a command of the caller's: [`CommandLine::vrfy`], [`expn`](CommandLine::expn), [`help`](CommandLine::help), or
@@ -371,10 +358,7 @@ impl<S: Stream> Client<S> {
     ///
     /// [`Error`] as for [`ehlo`](Self::ehlo).
     pub fn command(&mut self, line: &CommandLine) -> Result<Reply, Error> {
-        self.prepare();
-        let started = self.connection.command(line);
-        self.started(started)?;
-        self.reply()
+        self.ask(|connection| connection.command(line))
     }
 
     /// Whether a verb was possible. On a session that is over the reason for that is the error, and it may be one that
@@ -386,7 +370,11 @@ impl<S: Stream> Client<S> {
         }
     }
 
-    fn reply(&mut self) -> Result<Reply, Error> {
+    /// Starts something that a reply answers, and waits for that.
+    fn ask(&mut self, start: impl FnOnce(&mut Connection) -> Result<(), UsageError>) -> Result<Reply, Error> {
+        self.prepare();
+        let started = start(&mut self.connection);
+        self.started(started)?;
         loop {
             if let Event::Reply(reply) = self.next_event()? {
                 return Ok(reply);
@@ -408,15 +396,10 @@ impl<S: Stream> Client<S> {
             if let Some(event) = self.connection.poll_event() {
                 return Ok(event);
             }
-            self.close_reason_as_error()?;
+            if let Some(reason) = self.connection.close_reason() {
+                return Err(Error::closed(reason.clone(), None, self.broken.take()));
+            }
             self.turn();
-        }
-    }
-
-    fn close_reason_as_error(&mut self) -> Result<(), Error> {
-        match self.connection.close_reason() {
-            Some(reason) => Err(Error::closed(reason.clone(), None, self.broken.take())),
-            None => Ok(()),
         }
     }
 

@@ -78,11 +78,8 @@ impl<S: Stream> Client<S> {
     /// [`Error`] when no session comes about.
     pub fn over(stream: S, security: Security, options: Options) -> Result<Self, Error> {
         let mut session = options.named().session(None)?;
-        let mut client = Self::new(stream, security, session.config, session.transcript);
-        match client.establish(&mut session.setup)? {
-            Step::UpgradeTls => Err(Error::tls("there is nobody to do the handshake")),
-            _ => Ok(client),
-        }
+        let client = Self::new(stream, security, session.config, session.transcript);
+        client.establish_as_it_is(&mut session.setup)
     }
 }
 

@@ -59,11 +59,7 @@ impl<S: Duplex> Client<S> {
     /// [`Error`] when the server refuses, or no session comes about otherwise.
     pub async fn start(stream: S, security: Security, mut config: Config, mut setup: Setup) -> Result<Self, Error> {
         setup.configure(&mut config);
-        let mut client = Self::new(stream, security, config, None);
-        match client.establish(&mut setup).await? {
-            Step::UpgradeTls => Err(Error::tls("there is nobody to do the handshake")),
-            _ => Ok(client),
-        }
+        Self::new(stream, security, config, None).establish_as_it_is(&mut setup).await
     }
 
     /// Starts a session in clear, has `upgrade` turn the stream into one within TLS after STARTTLS, and starts anew there.
@@ -104,6 +100,14 @@ impl<S: Duplex> Client<S> {
             begun: false,
             broken: None,
             transcript,
+        }
+    }
+
+    /// Drives the setup on a stream that nobody upgrades.
+    pub(crate) async fn establish_as_it_is(mut self, setup: &mut Setup) -> Result<Self, Error> {
+        match self.establish(setup).await? {
+            Step::UpgradeTls => Err(Error::tls("there is nobody to do the handshake")),
+            _ => Ok(self),
         }
     }
 
