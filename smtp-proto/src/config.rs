@@ -4,6 +4,7 @@ use core::time::Duration;
 
 use crate::address::HelloName;
 use crate::body::{LineEndings, LongLines};
+use crate::capability::{Capabilities, Extension};
 use crate::event::Phase;
 use crate::reply::ReplyLimits;
 
@@ -115,6 +116,16 @@ impl Config {
     /// LMTP, greeting the server as `hello`.
     pub fn lmtp(hello: HelloName) -> Self {
         Self { protocol: Protocol::Lmtp, ..Self::smtp(hello) }
+    }
+
+    /// Whether commands may leave before those ahead of them are answered.
+    pub(crate) fn pipelines(&self, offered: &Capabilities) -> bool {
+        self.pipelining && offered.supports(Extension::Pipelining)
+    }
+
+    /// Octets of encoded content held at a time.
+    pub(crate) fn content_buffer(&self) -> usize {
+        self.body_buffer.max(1024)
     }
 }
 

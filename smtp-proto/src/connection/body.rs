@@ -5,9 +5,6 @@ use super::phase::{Content, Session};
 use crate::body::{BodyError, FINISH};
 use crate::event::CloseReason;
 
-/// The least that [`Config::body_buffer`](crate::Config::body_buffer) can be.
-pub(super) const LEAST: usize = 1024;
-
 /// Takes the content of the message that the server is ready for. From [`Connection::body`].
 ///
 /// Dropping it changes nothing: the body stays open and `body()` gives it again.
@@ -20,7 +17,7 @@ impl Body<'_> {
     /// Octets of encoded content that fit now. When 0, transmit first; with nothing to transmit, BDAT without PIPELINING
     /// waits for a reply.
     pub fn capacity(&self) -> usize {
-        let buffer = self.connection.config.body_buffer.max(LEAST);
+        let buffer = self.connection.config.content_buffer();
         match &self.connection.session {
             Session::Content(Content::Chunks(chunks)) => (buffer / 2).saturating_sub(chunks.len()),
             _ => buffer.saturating_sub(self.connection.outbox.len() + FINISH),
@@ -36,7 +33,7 @@ impl Body<'_> {
     /// closed as by [`Connection::abort`]: the server discards what it has, and the report says `NotSent`.
     pub fn write(&mut self, chunk: &[u8]) -> Result<usize, BodyError> {
         let capacity = self.capacity();
-        let buffer = self.connection.config.body_buffer.max(LEAST);
+        let buffer = self.connection.config.content_buffer();
         let written = match &mut self.connection.session {
             Session::Content(Content::Lines(stuffer)) => {
                 self.connection.outbox.content(capacity, |out| stuffer.encode(chunk, out))

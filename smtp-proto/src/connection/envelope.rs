@@ -280,6 +280,11 @@ impl Envelope {
     }
 }
 
+/// An extension has to be offered.
+pub(super) fn require(extension: Extension, offered: &Capabilities) -> Result<(), UsageError> {
+    if offered.supports(extension) { Ok(()) } else { Err(UsageError::Missing(extension)) }
+}
+
 /// Fits a transaction to what the server offers, or says why that cannot be.
 pub(super) fn prepare(
     mut transaction: Transaction,
@@ -300,13 +305,11 @@ pub(super) fn prepare(
     let binary: &[Extension] = &[Extension::BinaryMime, Extension::Chunking];
     let needed = [(transaction.smtputf8, both), (transaction.body_type == Some(BodyType::BinaryMime), binary)];
     for extension in needed.into_iter().filter(|(needed, _)| *needed).flat_map(|(_, extensions)| extensions) {
-        if !offered.supports(*extension) {
-            return Err(UsageError::Missing(*extension));
-        }
+        require(*extension, offered)?;
     }
-    match (transaction.body_type, offered.supports(Extension::EightBitMime)) {
-        (Some(BodyType::EightBitMime), false) => return Err(UsageError::Missing(Extension::EightBitMime)),
-        (None, true) => transaction.body_type = Some(BodyType::EightBitMime),
+    match transaction.body_type {
+        Some(BodyType::EightBitMime) => require(Extension::EightBitMime, offered)?,
+        None if offered.supports(Extension::EightBitMime) => transaction.body_type = Some(BodyType::EightBitMime),
         _ => {}
     }
     if !offered.supports(Extension::Size) {

@@ -96,9 +96,7 @@ impl Connection {
     /// [`UsageError`]; nothing was sent.
     pub fn bdat(&mut self) -> Result<(), UsageError> {
         self.content_by_hand()?;
-        if !self.capabilities.supports(Extension::Chunking) {
-            return Err(UsageError::Missing(Extension::Chunking));
-        }
+        envelope::require(Extension::Chunking, &self.capabilities)?;
         self.start_chunks();
         Ok(())
     }
@@ -166,9 +164,7 @@ impl Connection {
         if self.secure {
             return Err(UsageError::AlreadySecure);
         }
-        if !self.capabilities.supports(Extension::StartTls) {
-            return Err(UsageError::Missing(Extension::StartTls));
-        }
+        envelope::require(Extension::StartTls, &self.capabilities)?;
         self.start_command(&Command::StartTls, Expect::StartTls);
         Ok(())
     }
@@ -230,9 +226,7 @@ impl Connection {
         if self.authenticated {
             return Err(UsageError::AlreadyAuthenticated);
         }
-        if !self.capabilities.supports(Extension::Auth) {
-            return Err(UsageError::Missing(Extension::Auth));
-        }
+        envelope::require(Extension::Auth, &self.capabilities)?;
         if !self.capabilities.auth_mechanisms().any(|offered| offered.eq_ignore_ascii_case(name)) {
             return Err(UsageError::MechanismNotOffered(name.into()));
         }
@@ -322,8 +316,7 @@ impl Connection {
     }
 
     fn transaction_window(&self) -> usize {
-        let pipelining = self.config.pipelining && self.capabilities.supports(Extension::Pipelining);
-        if pipelining { self.config.transaction_window.max(1) } else { 1 }
+        if self.config.pipelines(&self.capabilities) { self.config.transaction_window.max(1) } else { 1 }
     }
 
     /// A command may be sent, perhaps within a transaction by hand.

@@ -4,12 +4,10 @@ use bytes::BufMut;
 
 use super::{Content, SHUTTING_DOWN, Session};
 use crate::body::DotStuffer;
-use crate::capability::Extension;
 use crate::command::Command;
 use crate::config::Protocol;
-use crate::connection::body::LEAST;
 use crate::connection::chunks::Chunks;
-use crate::connection::envelope::{GoAhead, Next};
+use crate::connection::envelope::{Envelope, GoAhead, Next};
 use crate::connection::expect::Expect;
 use crate::connection::{Connection, queue};
 use crate::event::{CloseReason, Event, Phase};
@@ -34,7 +32,7 @@ impl Connection {
                 Next::Chunks => return self.start_chunks(),
                 Next::Send(expect) => {
                     let Some(command) = envelope.command(expect) else { return };
-                    let pipelining = self.config.pipelining && self.capabilities.supports(Extension::Pipelining);
+                    let pipelining = self.config.pipelines(&self.capabilities);
                     // Also the end of an earlier transaction's content is to be answered first in lock-step.
                     let unanswered = self.expected.unanswered();
                     let admitted = if pipelining {
@@ -167,8 +165,8 @@ impl Connection {
     /// Sends the staged chunk, if it is full or the last one and may be sent now.
     pub(in crate::connection) fn pump_chunks(&mut self) {
         let Session::Content(Content::Chunks(chunks)) = &mut self.session else { return };
-        let pipelining = self.config.pipelining && self.capabilities.supports(Extension::Pipelining);
-        let buffer = self.config.body_buffer.max(LEAST);
+        let pipelining = self.config.pipelines(&self.capabilities);
+        let buffer = self.config.content_buffer();
         let full = chunks.len() >= buffer / 2 && self.outbox.len() + chunks.len() <= buffer;
         let last = chunks.finished;
         if !(full || last) || !(pipelining || self.expected.is_empty()) {
@@ -226,13 +224,18 @@ impl Connection {
         let lmtp = self.config.protocol == Protocol::Lmtp;
         let Some(envelope) = self.awaiting.front_mut() else { return };
         if envelope.on_final(reply, lmtp) {
-            let report = self.awaiting.pop_front().map(|envelope| envelope.into_report(self.outbox.transmitted()));
-            self.events.extend(report.map(Event::Completed));
+            let envelope = self.awaiting.pop_front();
+            self.complete(envelope);
         }
     }
 
     pub(super) fn complete_current(&mut self) {
-        let report = self.current.take().map(|envelope| envelope.into_report(self.outbox.transmitted()));
+        let envelope = self.current.take();
+        self.complete(envelope);
+    }
+
+    fn complete(&mut self, envelope: Option<Envelope>) {
+        let report = envelope.map(|envelope| envelope.into_report(self.outbox.transmitted()));
         self.events.extend(report.map(Event::Completed));
     }
 }
