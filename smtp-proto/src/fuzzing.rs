@@ -103,14 +103,16 @@ pub fn content(data: &[u8]) {
     }
 }
 
-fn encoded(pieces: &[&[u8]], mut stuffer: DotStuffer, room: usize) -> Result<Vec<u8>, BodyError> {
+/// Encodes `pieces` through a buffer that takes at most `room` octets at a time.
+pub(crate) fn encoded(pieces: &[&[u8]], mut stuffer: DotStuffer, room: usize) -> Result<Vec<u8>, BodyError> {
     let mut sent = Vec::new();
     for piece in pieces {
         let mut rest = *piece;
         while !rest.is_empty() {
             let mut out = BytesMut::new();
             let taken = stuffer.encode(rest, &mut (&mut out).limit(room))?;
-            assert!(taken > 0 || !out.is_empty());
+            assert!(taken > 0 || !out.is_empty(), "no progress");
+            assert!(taken <= rest.len(), "more than there was");
             rest = rest.get(taken..).unwrap_or_default();
             sent.extend_from_slice(&out);
         }

@@ -1,36 +1,19 @@
 use alloc::vec;
 use alloc::vec::Vec;
 
-use bytes::{BufMut, BytesMut};
 use proptest::prelude::*;
 
 use super::*;
+use crate::fuzzing::encoded;
 
 const POLICIES: [LineEndings; 3] = [LineEndings::Normalize, LineEndings::Strict, LineEndings::Space];
-
-/// Encodes `pieces` through a buffer that takes at most `room` octets at a time.
-fn encode(pieces: &[&[u8]], mut stuffer: DotStuffer, room: usize) -> Result<Vec<u8>, BodyError> {
-    let mut sent = Vec::new();
-    for piece in pieces {
-        let mut rest = *piece;
-        while !rest.is_empty() {
-            let mut out = BytesMut::new();
-            let taken = stuffer.encode(rest, &mut (&mut out).limit(room))?;
-            assert!(taken > 0 || !out.is_empty(), "no progress");
-            rest = &rest[taken..];
-            sent.extend_from_slice(&out);
-        }
-    }
-    stuffer.finish(&mut sent)?;
-    Ok(sent)
-}
 
 fn stuffer(line_endings: LineEndings) -> DotStuffer {
     DotStuffer::new(line_endings, LongLines::Send, true)
 }
 
 fn whole(content: &[u8]) -> Vec<u8> {
-    encode(&[content], DotStuffer::default(), usize::MAX).unwrap()
+    encoded(&[content], DotStuffer::default(), usize::MAX).unwrap()
 }
 
 /// What a server makes of a complete DATA stream: lines up to the lone dot, one leading dot off each.
@@ -114,7 +97,7 @@ fn leading_dots_are_doubled() {
 // C-44
 #[test]
 fn bare_line_endings_by_policy() {
-    let by = |policy, content: &[u8]| encode(&[content], stuffer(policy), usize::MAX);
+    let by = |policy, content: &[u8]| encoded(&[content], stuffer(policy), usize::MAX);
     for content in [&b"a\rb"[..], b"a\nb"] {
         assert_eq!(by(LineEndings::Normalize, content).unwrap(), b"a\r\nb\r\n.\r\n");
         assert_eq!(by(LineEndings::Space, content).unwrap(), b"a b\r\n.\r\n");
@@ -133,11 +116,11 @@ fn long_lines_by_policy() {
         let mut line = vec![b'x'; 998];
         line[0] = first;
         let two = [&line[..], b"\r\n", &line, b"\r\n"].concat();
-        assert!(encode(&[&two], strict(), usize::MAX).is_ok());
+        assert!(encoded(&[&two], strict(), usize::MAX).is_ok());
         let long = [&line[..], b"\r\n", &line, b"y\r\n"].concat();
         for room in [3, 64, 5000] {
-            assert_eq!(encode(&[&long], strict(), room), Err(BodyError::LineTooLong { offset: 1998 }));
-            assert!(encode(&[&long], DotStuffer::default(), room).is_ok());
+            assert_eq!(encoded(&[&long], strict(), room), Err(BodyError::LineTooLong { offset: 1998 }));
+            assert!(encoded(&[&long], DotStuffer::default(), room).is_ok());
         }
     }
 }
@@ -149,7 +132,7 @@ fn a_space_may_make_a_line_too_long() {
     for end in [&b"\r"[..], b"\ry", b"\n", b"\r\n"] {
         let stuffer = DotStuffer::new(LineEndings::Space, LongLines::Strict, true);
         let expected = if end == b"\r\n" { Ok(()) } else { Err(BodyError::LineTooLong { offset: 998 }) };
-        assert_eq!(encode(&[&line, end], stuffer, 64).map(|_| ()), expected, "{end:?}");
+        assert_eq!(encoded(&[&line, end], stuffer, 64).map(|_| ()), expected, "{end:?}");
     }
 }
 
@@ -159,8 +142,8 @@ fn seven_bit_content_is_seven_bit() {
     let seven = || DotStuffer::new(LineEndings::Normalize, LongLines::Send, false);
     let content = "ab\r\ncafé\r\n".as_bytes();
     for room in [3, 64] {
-        assert_eq!(encode(&[content], seven(), room), Err(BodyError::EightBit { offset: 7 }));
-        assert!(encode(&[content], DotStuffer::default(), room).is_ok());
+        assert_eq!(encoded(&[content], seven(), room), Err(BodyError::EightBit { offset: 7 }));
+        assert!(encoded(&[content], DotStuffer::default(), room).is_ok());
     }
 }
 
@@ -168,7 +151,7 @@ fn seven_bit_content_is_seven_bit() {
 #[test]
 fn a_nul_is_refused() {
     for policy in POLICIES {
-        assert_eq!(encode(&[b"a\r\n\0.\r\n"], stuffer(policy), 64), Err(BodyError::Nul { offset: 3 }));
+        assert_eq!(encoded(&[b"a\r\n\0.\r\n"], stuffer(policy), 64), Err(BodyError::Nul { offset: 3 }));
     }
 }
 
@@ -190,10 +173,10 @@ fn smuggling_vectors_do_not_get_out() {
         for (before, after) in [(&b""[..], &b"tail\r\n"[..]), (b"head", b"tail"), (b"head\r\n", b"")] {
             let content = [before, vector, after].concat();
             for policy in POLICIES {
-                let sent = encode(&[&content], stuffer(policy), 64);
+                let sent = encoded(&[&content], stuffer(policy), 64);
                 for cut in 0..=content.len() {
                     let (head, tail) = content.split_at(cut);
-                    assert_eq!(encode(&[head, tail], stuffer(policy), 64), sent);
+                    assert_eq!(encoded(&[head, tail], stuffer(policy), 64), sent);
                 }
                 let Ok(sent) = sent else { continue };
                 assert!(policy != LineEndings::Strict && !vector.contains(&0));
@@ -221,7 +204,7 @@ fn small_worlds_are_exhausted() {
     for length in 0..=6_u32 {
         for number in 0..5_usize.pow(length) {
             let content: Vec<u8> = (0..length).map(|place| ALPHABET[number / 5_usize.pow(place) % 5]).collect();
-            let sent = encode(&[&content], DotStuffer::default(), usize::MAX);
+            let sent = encoded(&[&content], DotStuffer::default(), usize::MAX);
             if content.contains(&0) {
                 assert!(matches!(sent, Err(BodyError::Nul { .. })));
             } else {
@@ -229,13 +212,13 @@ fn small_worlds_are_exhausted() {
                 assert_eq!(unstuff(sent), (normalized(&content), &[][..]));
                 assert!(!has_bare_line_ending(sent));
                 assert_eq!(Survey::of(&content).size, normalized(&content).len() as u64);
-                let strict = encode(&[&content], stuffer(LineEndings::Strict), usize::MAX);
+                let strict = encoded(&[&content], stuffer(LineEndings::Strict), usize::MAX);
                 assert_eq!(strict.is_err(), has_bare_line_ending(&content), "{content:?}");
             }
             for cut in 0..=content.len() {
                 let (head, tail) = content.split_at(cut);
                 for room in [3, 4, 100] {
-                    assert_eq!(encode(&[head, tail], DotStuffer::default(), room), sent);
+                    assert_eq!(encoded(&[head, tail], DotStuffer::default(), room), sent);
                 }
             }
         }
@@ -258,7 +241,7 @@ proptest! {
         offsets.extend([0, content.len()]);
         offsets.sort_unstable();
         let pieces: Vec<&[u8]> = offsets.windows(2).map(|pair| &content[pair[0]..pair[1]]).collect();
-        let expected = encode(&[&content], stuffer.clone(), usize::MAX);
-        prop_assert_eq!(encode(&pieces, stuffer, room), expected);
+        let expected = encoded(&[&content], stuffer.clone(), usize::MAX);
+        prop_assert_eq!(encoded(&pieces, stuffer, room), expected);
     }
 }
