@@ -265,8 +265,8 @@ impl Setup {
         self.attempts = self.attempts.saturating_add(1);
         let mechanism = sasl::choose(credentials, connection.capabilities(), &self.choice)?;
         self.report.mechanism = Some(mechanism.name().into());
-        self.report.channel_binding =
-            mechanism.name().ends_with("-PLUS").then_some(self.choice.bindings.preferred()).flatten();
+        let bound = self.choice.bindings.preferred().filter(|_| mechanism.name().ends_with("-PLUS"));
+        self.report.channel_binding = bound.map(|(name, _)| name);
         self.report.password_in_clear |= mechanism.exposes_password() && !connection.is_secure();
         connection.auth(mechanism)?;
         Ok(Step::Continue)

@@ -5,9 +5,11 @@ use alloc::string::ToString;
 use alloc::vec::Vec;
 
 use super::credentials::Kind;
-use super::{Anonymous, CramMd5, Credentials, External, Login, Mechanism, OAuthBearer, Plain, SaslError, XOAuth2};
+use super::oauth::{OAuthBearer, XOAuth2};
+use super::password::{CramMd5, Login, OneMessage};
 #[cfg(feature = "scram")]
-use super::{Binding, Iterations, Scram, ScramHash};
+use super::scram::{Binding, Iterations, Scram, ScramHash};
+use super::{Credentials, Mechanism, SaslError};
 use crate::capability::Capabilities;
 use crate::escape::Escaped;
 
@@ -23,10 +25,10 @@ pub struct ChannelBindings {
 }
 
 impl ChannelBindings {
-    /// The one that is used, by its registered name.
-    pub(crate) fn preferred(&self) -> Option<&'static str> {
-        let exporter = self.tls_exporter.as_ref().map(|_| "tls-exporter");
-        exporter.or_else(|| self.tls_server_end_point.as_ref().map(|_| "tls-server-end-point"))
+    /// The one that is used: its registered name, and its octets.
+    pub(crate) fn preferred(&self) -> Option<(&'static str, &[u8])> {
+        let exporter = self.tls_exporter.as_deref().map(|octets| ("tls-exporter", octets));
+        exporter.or_else(|| self.tls_server_end_point.as_deref().map(|octets| ("tls-server-end-point", octets)))
     }
 }
 
@@ -179,8 +181,7 @@ fn scram_candidates(choice: &Choice, offers: &dyn Fn(&str) -> bool) -> Vec<Candi
     if choice.nonce.len() < 18 {
         return Vec::new();
     }
-    let exporter = choice.bindings.tls_exporter.clone().map(Binding::TlsExporter);
-    let bound = exporter.or_else(|| choice.bindings.tls_server_end_point.clone().map(Binding::TlsServerEndPoint));
+    let bound = choice.bindings.preferred().map(|(name, octets)| Binding::To(name, octets.into()));
     let offers_plus = STRONGEST_FIRST.iter().any(|hash| offers(hash.mechanism(true)));
     let unbound = match &bound {
         // The server offers it for another hash at least; to say that it does not would be taken for an attack.
@@ -207,7 +208,7 @@ fn build(candidate: &Candidate, credentials: &Credentials, choice: &Choice) -> R
         }
         (Candidate::CramMd5, Kind::Password { authcid, password }) => Box::new(CramMd5::new(authcid, password)),
         (Candidate::Plain, Kind::Password { authcid, password }) => {
-            Box::new(Plain::new(authzid.unwrap_or_default(), authcid, password))
+            Box::new(OneMessage::plain(authzid.unwrap_or_default(), authcid, password))
         }
         (Candidate::Login, Kind::Password { authcid, password }) => Box::new(Login::new(authcid, password)),
         (Candidate::OAuthBearer, Kind::Token { user, source, .. }) => {
@@ -223,7 +224,7 @@ fn build(candidate: &Candidate, credentials: &Credentials, choice: &Choice) -> R
         (Candidate::XOAuth2, Kind::Token { user, source, .. }) => {
             Box::new(XOAuth2::new(user, &source().ok_or(SaslError::Cancelled)?))
         }
-        (Candidate::Anonymous, Kind::Anonymous { trace }) => Box::new(Anonymous::new(trace)),
-        _ => Box::new(External::new(authzid.unwrap_or_default())),
+        (Candidate::Anonymous, Kind::Anonymous { trace }) => Box::new(OneMessage::anonymous(trace)),
+        _ => Box::new(OneMessage::external(authzid.unwrap_or_default())),
     })
 }

@@ -15,10 +15,8 @@ mod scram;
 pub use self::choice::{ChannelBindings, Choice, ChooseError, choose};
 pub use self::credentials::{Credentials, CredentialsError};
 pub use self::failure::{AuthFailure, AuthFailureKind};
-pub use self::oauth::{OAuthBearer, XOAuth2};
-pub use self::password::{Anonymous, CramMd5, External, Login, Plain};
 #[cfg(feature = "scram")]
-pub use self::scram::{Binding, Iterations, Scram, ScramHash};
+pub use self::scram::Iterations;
 pub use crate::secret::Secret;
 
 /// One side of a SASL exchange: the client's.

@@ -35,7 +35,7 @@ impl Exchange {
 
 /// OAUTHBEARER, RFC 7628.
 #[derive(Debug)]
-pub struct OAuthBearer(Exchange);
+pub(super) struct OAuthBearer(Exchange);
 
 impl OAuthBearer {
     /// `server` is the host and port that the token is meant for, where the service wants to know.
@@ -70,7 +70,7 @@ impl Mechanism for OAuthBearer {
 
 /// XOAUTH2, as Google and Microsoft document it.
 #[derive(Debug)]
-pub struct XOAuth2(Exchange);
+pub(super) struct XOAuth2(Exchange);
 
 impl XOAuth2 {
     pub(super) fn new(user: &str, token: &Secret) -> Self {

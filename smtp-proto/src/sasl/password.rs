@@ -9,34 +9,54 @@ use md5::Md5;
 
 use super::{Mechanism, SaslError, Secret};
 
-/// PLAIN, RFC 4616: the password itself.
+/// A mechanism that is one message, to which the server has nothing to answer.
 #[derive(Debug)]
-pub struct Plain(Secret);
+pub(super) struct OneMessage {
+    name: &'static str,
+    message: Secret,
+    exposes_password: bool,
+}
 
-impl Plain {
-    /// `authzid` NUL `authcid` NUL `password`. No part may hold a NUL; [`Credentials`](super::Credentials) sees to that.
-    pub(super) fn new(authzid: &str, authcid: &str, password: &Secret) -> Self {
-        Self([authzid.as_bytes(), authcid.as_bytes(), password.expose()].join(&0).into())
+impl OneMessage {
+    /// PLAIN, RFC 4616: the password itself, as `authzid` NUL `authcid` NUL `password`. No part may hold a NUL;
+    /// [`Credentials`](super::Credentials) sees to that.
+    pub(super) fn plain(authzid: &str, authcid: &str, password: &Secret) -> Self {
+        let message = [authzid.as_bytes(), authcid.as_bytes(), password.expose()].join(&0).into();
+        Self { name: "PLAIN", message, exposes_password: true }
+    }
+
+    /// EXTERNAL, RFC 4422 appendix A: the server knows us by other means, such as a client certificate.
+    pub(super) fn external(authzid: &str) -> Self {
+        Self { name: "EXTERNAL", message: authzid.into(), exposes_password: false }
+    }
+
+    /// ANONYMOUS, RFC 4505: nobody, with a trace for the log.
+    pub(super) fn anonymous(trace: &str) -> Self {
+        Self { name: "ANONYMOUS", message: trace.into(), exposes_password: false }
     }
 }
 
-impl Mechanism for Plain {
+impl Mechanism for OneMessage {
     fn name(&self) -> &str {
-        "PLAIN"
+        self.name
     }
 
     fn initial_response(&mut self) -> Option<Secret> {
-        Some(self.0.clone())
+        Some(self.message.clone())
     }
 
     fn respond(&mut self, _: &[u8]) -> Result<Secret, SaslError> {
         Err(SaslError::UnexpectedChallenge)
     }
+
+    fn exposes_password(&self) -> bool {
+        self.exposes_password
+    }
 }
 
 /// LOGIN, never standardized: name, then password. The server's prompts differ, so they are counted and not read.
 #[derive(Debug)]
-pub struct Login {
+pub(super) struct Login {
     authcid: Box<str>,
     password: Secret,
     prompts: usize,
@@ -66,7 +86,7 @@ impl Mechanism for Login {
 /// CRAM-MD5, RFC 2195: proof of the password by a keyed hash of the challenge. Does not show the password, but lets whoever
 /// chose the challenge guess at it.
 #[derive(Debug)]
-pub struct CramMd5 {
+pub(super) struct CramMd5 {
     authcid: Box<str>,
     password: Secret,
     answered: bool,
@@ -99,62 +119,6 @@ impl Mechanism for CramMd5 {
     }
 }
 
-/// EXTERNAL, RFC 4422 appendix A: the server knows us by other means, such as a client certificate.
-#[derive(Debug)]
-pub struct External(Box<str>);
-
-impl External {
-    pub(super) fn new(authzid: &str) -> Self {
-        Self(authzid.into())
-    }
-}
-
-impl Mechanism for External {
-    fn name(&self) -> &str {
-        "EXTERNAL"
-    }
-
-    fn initial_response(&mut self) -> Option<Secret> {
-        Some(self.0.as_bytes().to_vec().into())
-    }
-
-    fn respond(&mut self, _: &[u8]) -> Result<Secret, SaslError> {
-        Err(SaslError::UnexpectedChallenge)
-    }
-
-    fn exposes_password(&self) -> bool {
-        false
-    }
-}
-
-/// ANONYMOUS, RFC 4505: nobody, with a trace for the log.
-#[derive(Debug)]
-pub struct Anonymous(Box<str>);
-
-impl Anonymous {
-    pub(super) fn new(trace: &str) -> Self {
-        Self(trace.into())
-    }
-}
-
-impl Mechanism for Anonymous {
-    fn name(&self) -> &str {
-        "ANONYMOUS"
-    }
-
-    fn initial_response(&mut self) -> Option<Secret> {
-        Some(self.0.as_bytes().to_vec().into())
-    }
-
-    fn respond(&mut self, _: &[u8]) -> Result<Secret, SaslError> {
-        Err(SaslError::UnexpectedChallenge)
-    }
-
-    fn exposes_password(&self) -> bool {
-        false
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -173,9 +137,9 @@ mod tests {
     // C-123: the examples of RFC 4616 section 4.
     #[test]
     fn the_examples_of_plain() {
-        let mut mechanism = Plain::new("", "tim", &"tanstaaftanstaaf".into());
+        let mut mechanism = OneMessage::plain("", "tim", &"tanstaaftanstaaf".into());
         assert_eq!(mechanism.initial_response().unwrap().expose(), b"\0tim\0tanstaaftanstaaf");
-        let mut mechanism = Plain::new("Ursel", "Kurt", &"xipj3plmq".into());
+        let mut mechanism = OneMessage::plain("Ursel", "Kurt", &"xipj3plmq".into());
         assert_eq!(mechanism.initial_response().unwrap().expose(), b"Ursel\0Kurt\0xipj3plmq");
         assert!(mechanism.exposes_password());
     }

@@ -17,7 +17,7 @@ use super::{Mechanism, SaslError, Secret};
 
 /// The hash that a SCRAM mechanism is named after.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum ScramHash {
+pub(super) enum ScramHash {
     /// SCRAM-SHA-1, RFC 5802.
     Sha1,
     /// SCRAM-SHA-256, RFC 7677.
@@ -83,16 +83,14 @@ impl ScramHash {
 
 /// How the exchange is tied to the TLS connection it runs in (RFC 5802 section 6).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub enum Binding {
+pub(super) enum Binding {
     /// This side cannot: `n`.
     #[default]
     Unsupported,
     /// This side can and the server did not offer it: `y`, so that a server that did can tell that someone took it away.
     NotOffered,
-    /// By the `tls-exporter` octets (RFC 9266).
-    TlsExporter(Vec<u8>),
-    /// By the `tls-server-end-point` octets: a hash of the server's certificate (RFC 5929).
-    TlsServerEndPoint(Vec<u8>),
+    /// By these octets of the TLS connection, of a kind with this registered name: `p=`.
+    To(&'static str, Vec<u8>),
 }
 
 impl Binding {
@@ -102,17 +100,16 @@ impl Binding {
 
     fn octets(&self) -> Option<&[u8]> {
         match self {
-            Self::TlsExporter(octets) | Self::TlsServerEndPoint(octets) => Some(octets),
+            Self::To(_, octets) => Some(octets),
             Self::Unsupported | Self::NotOffered => None,
         }
     }
 
-    fn flag(&self) -> &'static str {
+    fn flag(&self) -> String {
         match self {
-            Self::Unsupported => "n",
-            Self::NotOffered => "y",
-            Self::TlsExporter(_) => "p=tls-exporter",
-            Self::TlsServerEndPoint(_) => "p=tls-server-end-point",
+            Self::Unsupported => "n".into(),
+            Self::NotOffered => "y".into(),
+            Self::To(name, _) => format!("p={name}"),
         }
     }
 }
@@ -138,7 +135,7 @@ const LONGEST: usize = 1024;
 
 /// SCRAM with any hash, with or without channel binding.
 #[derive(Debug)]
-pub struct Scram {
+pub(super) struct Scram {
     hash: ScramHash,
     binding: Binding,
     iterations: Iterations,
@@ -323,6 +320,7 @@ fn prepared_password(password: &Secret) -> Result<Secret, SaslError> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::ChannelBindings;
     use super::*;
 
     /// An exchange with a given nonce, which the constructor would encode.
@@ -434,9 +432,13 @@ mod tests {
         };
         assert_eq!(header(Binding::Unsupported, None), ("n,,n=u=3Ds=2Cr,r=YWJj".into(), "SCRAM-SHA-1".len()));
         assert_eq!(header(Binding::NotOffered, Some("a,b")).0, "y,a=a=2Cb,n=u=3Ds=2Cr,r=YWJj");
-        let bound = header(Binding::TlsExporter(vec![1]), None);
+        let to =
+            |bindings: ChannelBindings| bindings.preferred().map(|(name, octets)| Binding::To(name, octets.into()));
+        let exporter = ChannelBindings { tls_exporter: Some(vec![1]), ..ChannelBindings::default() };
+        let bound = header(to(exporter).unwrap(), None);
         assert_eq!(bound, ("p=tls-exporter,,n=u=3Ds=2Cr,r=YWJj".into(), "SCRAM-SHA-1-PLUS".len()));
-        assert!(header(Binding::TlsServerEndPoint(vec![1]), None).0.starts_with("p=tls-server-end-point,,"));
+        let end_point = ChannelBindings { tls_server_end_point: Some(vec![1]), ..ChannelBindings::default() };
+        assert!(header(to(end_point).unwrap(), None).0.starts_with("p=tls-server-end-point,,"));
     }
 
     // RFC 4013: non-ASCII credentials are prepared, so that they match what the server stored.
