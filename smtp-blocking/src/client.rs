@@ -46,12 +46,13 @@ impl<S: Stream> Client<S> {
     /// # Errors
     ///
     /// [`Error`] when the server refuses, or no session comes about otherwise.
-    pub fn start(stream: S, security: Security, mut config: Config, mut setup: Setup) -> Result<Self, Error> {
-        setup.configure(&mut config);
-        Self::new(stream, security, config, None).establish_as_it_is(&mut setup)
+    pub fn start(stream: S, security: Security, mut config: Config, setup: Setup) -> Result<Self, Error> {
+        setup.configure(&mut config, security);
+        Self::new(stream, security, config, None).establish_as_it_is(setup)
     }
 
     /// Starts a session in clear, has `upgrade` turn the stream into one within TLS after STARTTLS, and starts anew there.
+    /// Each read and write of the handshake is bounded by the time that STARTTLS may take; `upgrade` may bound the whole.
     /// The setup's policy counts as [`TlsPolicy::Require`](smtp_proto::TlsPolicy::Require), for without TLS there is no `T`.
     ///
     /// # Errors
@@ -65,13 +66,17 @@ impl<S: Stream> Client<S> {
         upgrade: impl FnOnce(S) -> Result<(T, ChannelBindings), E>,
     ) -> Result<Client<T>, Error> {
         let mut setup = setup.policy(TlsPolicy::Require);
-        setup.configure(&mut config);
+        setup.configure(&mut config, Security::Plaintext);
         let mut client = Self::new(stream, Security::Plaintext, config, None);
         match client.establish(&mut setup)? {
             Step::UpgradeTls => {}
-            _ => return Err(Failure::TlsRequired { reply: None }.into()),
+            _ => return Err(Failure::TlsRequired { reply: None, suspicious: false }.into()),
         }
-        let mut client = client.upgrade(&mut setup, |stream| upgrade(stream).map_err(Error::tls))?;
+        let limit = client.patience();
+        let mut client = client.upgrade(&mut setup, |mut stream| {
+            stream.set_timeouts(Some(limit), Some(limit)).map_err(Error::tls)?;
+            upgrade(stream).map_err(Error::tls)
+        })?;
         client.establish(&mut setup)?;
         Ok(client)
     }
@@ -91,11 +96,10 @@ impl<S: Stream> Client<S> {
     }
 
     /// Drives the setup on a stream that nobody upgrades.
-    pub(crate) fn establish_as_it_is(mut self, setup: &mut Setup) -> Result<Self, Error> {
-        match self.establish(setup)? {
-            Step::UpgradeTls => Err(Error::tls("there is nobody to do the handshake")),
-            _ => Ok(self),
-        }
+    pub(crate) fn establish_as_it_is(mut self, setup: Setup) -> Result<Self, Error> {
+        let mut setup = setup.without_upgrade(&self.connection)?;
+        self.establish(&mut setup)?;
+        Ok(self)
     }
 
     /// Drives the setup until the session is ready or the stream is to be upgraded.
@@ -108,8 +112,6 @@ impl<S: Stream> Client<S> {
             let result = setup.advance(&mut self.connection, &event);
             self.security.clone_from(setup.report());
             match result {
-                // A hello by hand comes after the setup.
-                Ok(Step::Continue) if self.connection.state() == State::Ready => return Ok(Step::Done),
                 Ok(Step::Continue) => {}
                 Ok(step) => return Ok(step),
                 Err(failure) => {
@@ -137,7 +139,8 @@ impl<S: Stream> Client<S> {
     /// How long the handshake may take.
     pub(crate) fn patience(&mut self) -> Duration {
         let now = self.now();
-        self.connection.poll_timeout(now).unwrap_or_default()
+        // Never zero, which sockets take for an error.
+        self.connection.poll_timeout(now).map_or(Duration::MAX, |left| left.max(Duration::from_millis(1)))
     }
 
     /// Takes leave with QUIT and closes the stream.
@@ -151,7 +154,10 @@ impl<S: Stream> Client<S> {
         self.started(started)?;
         loop {
             match self.next_event()? {
-                Event::Closed(CloseReason::Quit) => return Ok(()),
+                Event::Closed(CloseReason::Quit) => {
+                    self.stream.close();
+                    return Ok(());
+                }
                 Event::Closed(reason) => return Err(Error::closed(reason, None, self.broken.take())),
                 _ => {}
             }

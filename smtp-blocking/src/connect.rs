@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use smtp_driver::{Error, Options, Plan};
 use smtp_proto::sasl::ChannelBindings;
-use smtp_proto::{Security, Step, TlsMode};
+use smtp_proto::{Security, Step};
 #[cfg(unix)]
 use socket2::SockAddr;
 use socket2::{Domain, Socket, Type};
@@ -34,15 +34,14 @@ impl Client<Transport> {
         let addresses = (plan.host.as_str(), plan.port).to_socket_addrs().map_err(failed)?;
         let socket = dial_any(addresses, &plan).map_err(failed)?;
         let local = socket.local_addr().map(|address| address.ip()).ok();
-        let mut session = options.named().session(local)?;
+        let security = plan.security();
+        let mut session = options.named().session(security, local)?;
         let mut stream = Transport::Tcp(socket);
-        let mut security = Security::Plaintext;
-        if plan.mode == TlsMode::Implicit {
+        if security == Security::Tls {
             let bindings;
             (stream, bindings) = handshake(&plan, stream, plan.connect_timeout)?;
             session.setup.channel_bindings(bindings);
             session.setup.tls_version(stream.tls_version());
-            security = Security::Tls;
         }
         let mut client = Self::new(stream, security, session.config, session.transcript);
         if client.establish(&mut session.setup)? == Step::UpgradeTls {
@@ -57,7 +56,8 @@ impl Client<Transport> {
 
 #[cfg(unix)]
 impl Client<UnixStream> {
-    /// Connects to a Unix socket and starts a session, without TLS: nobody is on the way, so passwords may cross.
+    /// Connects to a Unix socket and starts a session, without TLS: nobody is on the way, so passwords may cross. Options that
+    /// ask for TLS by name are an error.
     ///
     /// # Errors
     ///
@@ -77,9 +77,9 @@ impl<S: Stream> Client<S> {
     ///
     /// [`Error`] when no session comes about.
     pub fn over(stream: S, security: Security, options: Options) -> Result<Self, Error> {
-        let mut session = options.named().session(None)?;
+        let session = options.named().session(security, None)?;
         let client = Self::new(stream, security, session.config, session.transcript);
-        client.establish_as_it_is(&mut session.setup)
+        client.establish_as_it_is(session.setup)
     }
 }
 

@@ -31,6 +31,10 @@ pub trait Stream: Read + Write {
         let _ = buffer;
         Err(io::ErrorKind::WouldBlock.into())
     }
+
+    /// Says that nothing more will be written, where the stream has a way to say so, as TLS does by close_notify. It is about
+    /// to be dropped, so what goes wrong does not matter.
+    fn close(&mut self) {}
 }
 
 /// The standard library's sockets all have these methods, but no trait for them.
@@ -65,5 +69,9 @@ impl<S: Stream + ?Sized> Stream for Box<S> {
 
     fn try_read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         (**self).try_read(buffer)
+    }
+
+    fn close(&mut self) {
+        (**self).close();
     }
 }

@@ -178,6 +178,12 @@ impl<S: Stream> Stream for TlsStream<S> {
     fn try_read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         self.read_by(buffer, S::try_read)
     }
+
+    fn close(&mut self) {
+        self.connection.send_close_notify();
+        let _ = self.flush();
+        self.stream.close();
+    }
 }
 
 impl<S> fmt::Debug for TlsStream<S> {

@@ -80,4 +80,8 @@ impl Stream for Transport {
     fn try_read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         self.stream().try_read(buffer)
     }
+
+    fn close(&mut self) {
+        self.stream().close();
+    }
 }

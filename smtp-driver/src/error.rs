@@ -66,6 +66,32 @@ pub enum Error {
     },
 }
 
+/// Whether the server has judged our certificate, or that there is none. By TLS 1.3 it says so only after the handshake.
+#[cfg(feature = "rustls")]
+fn is_verdict(error: &io::Error) -> bool {
+    use rustls::AlertDescription as Alert;
+    let Some(rustls::Error::AlertReceived(alert)) = error.get_ref().and_then(|error| error.downcast_ref()) else {
+        return false;
+    };
+    matches!(
+        alert,
+        Alert::NoCertificate
+            | Alert::BadCertificate
+            | Alert::UnsupportedCertificate
+            | Alert::CertificateRevoked
+            | Alert::CertificateExpired
+            | Alert::CertificateUnknown
+            | Alert::UnknownCA
+            | Alert::AccessDenied
+            | Alert::CertificateRequired
+    )
+}
+
+#[cfg(not(feature = "rustls"))]
+fn is_verdict(_: &io::Error) -> bool {
+    false
+}
+
 impl From<UsageError> for Error {
     fn from(error: UsageError) -> Self {
         Self::Failure(error.into())
@@ -122,6 +148,7 @@ impl Error {
     pub fn is_transient(&self) -> bool {
         match self {
             Self::Connect { error, .. } => error.kind() != io::ErrorKind::InvalidInput,
+            Self::Stream { error, .. } if is_verdict(error) => false,
             Self::Failure(failure) | Self::Stream { failure, .. } => failure.is_transient(),
             // A handshake that was cut off may succeed later; a certificate that is wrong stays wrong.
             Self::Tls { error } => {

@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use smtp_proto::sasl::{Choice, Credentials};
-use smtp_proto::{Config, HelloName, Protocol, Setup, Timeouts, TlsMode, TlsPolicy};
+use smtp_proto::{Config, HelloName, Protocol, Security, Setup, Timeouts, TlsMode, TlsPolicy};
 
 use crate::error::Error;
 use crate::target;
@@ -165,6 +165,11 @@ pub struct Session {
 }
 
 impl Plan {
+    /// Whether the session is within TLS from the start.
+    pub fn security(&self) -> Security {
+        if self.mode == TlsMode::Implicit { Security::Tls } else { Security::Plaintext }
+    }
+
     /// Whether an address is of the family that the local address allows.
     pub fn can_reach(&self, address: &SocketAddr) -> bool {
         self.source_address.is_none_or(|source| source.is_ipv4() == address.is_ipv4())
@@ -178,7 +183,8 @@ impl Options {
     ///
     /// # Errors
     ///
-    /// [`Error::Connect`] when `target` is none of these.
+    /// [`Error::Connect`] when `target` is none of these, [`Error::Tls`] when there can be no TLS: a key that does not fit its
+    /// certificate, a name that no certificate can hold.
     pub fn plan(&mut self, target: &str) -> Result<Plan, Error> {
         let default_port = match (self.config.protocol, self.tls_mode) {
             (Protocol::Lmtp, _) => 2003,
@@ -194,7 +200,12 @@ impl Options {
         }
         let mode = self.tls_mode.unwrap_or_else(|| TlsMode::default_for(port, self.credentials.is_some()));
         self.tls_mode = Some(mode);
-        self.choice.server = Some((host.into(), port));
+        // What cannot come to TLS is not worth a connection.
+        #[cfg(feature = "rustls")]
+        if mode != TlsMode::None {
+            self.tls.start(host)?;
+        }
+        self.choice.server.get_or_insert_with(|| (host.into(), port));
         Ok(Plan {
             host: host.into(),
             port,
@@ -219,7 +230,7 @@ impl Options {
     /// # Errors
     ///
     /// [`Error::Tls`] when the system has no randomness to give.
-    pub fn session(self, local: Option<IpAddr>) -> Result<Session, Error> {
+    pub fn session(self, security: Security, local: Option<IpAddr>) -> Result<Session, Error> {
         let mut entropy = [0; 24];
         getrandom::fill(&mut entropy).map_err(Error::tls)?;
         let policy = self.tls_mode.map_or(TlsPolicy::None, TlsMode::policy);
@@ -228,7 +239,7 @@ impl Options {
         let mut config = self.config;
         let name = self.hello.or_else(|| local.map(HelloName::from));
         config.hello = name.unwrap_or(config.hello);
-        setup.configure(&mut config);
+        setup.configure(&mut config, security);
         Ok(Session { config, setup, transcript: self.transcript })
     }
 
@@ -237,10 +248,9 @@ impl Options {
         self.connect_timeout
     }
 
-    /// For a stream that nobody else can listen to, such as a Unix socket: no TLS, and passwords may cross.
+    /// For a stream that nobody else can listen to, such as a Unix socket: passwords may cross, unless TLS was asked for.
     #[must_use]
     pub fn on_this_host(mut self) -> Self {
-        self.tls_mode = None;
         self.choice.danger_in_clear = true;
         self
     }
@@ -255,5 +265,22 @@ impl fmt::Debug for Options {
 impl fmt::Debug for Session {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Session").field("setup", &self.setup).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // The server that a token is for is the one connected to, unless the caller knows better: behind a tunnel it does.
+    #[test]
+    fn the_callers_server_counts() {
+        let known = Some(("smtp.example.com".into(), 587));
+        let mut options = Options::smtp().choice(|choice| choice.server = known.clone());
+        options.plan("127.0.0.1:2525").unwrap();
+        assert_eq!(options.choice.server, known);
+        let mut options = Options::smtp();
+        options.plan("mail.example").unwrap();
+        assert_eq!(options.choice.server, Some(("mail.example".into(), 25)));
     }
 }

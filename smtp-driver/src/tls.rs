@@ -1,22 +1,25 @@
 //! Whom to trust and who to be within TLS, for rustls.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::ServerCertVerifier;
 use rustls::crypto::CryptoProvider;
-use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, ProtocolVersion, RootCertStore};
 use sha2::{Digest, Sha256, Sha384, Sha512};
 use smtp_proto::sasl::ChannelBindings;
 use x509_cert::der::Decode;
 use x509_cert::der::asn1::ObjectIdentifier;
+use zeroize::Zeroizing;
 
 use crate::error::Error;
 
 /// How TLS is done: whom to trust, who to be.
+///
+/// What is made of it is made once and shared by its clones, so that they resume each other's TLS sessions.
 ///
 /// The certificate has to name the host that was asked for (RFC 9525), whatever the server calls itself; common names do not
 /// count. TLS 1.2 is the least.
@@ -30,9 +33,11 @@ use crate::error::Error;
 #[derive(Clone, Default)]
 pub struct Tls {
     trust: Trust,
-    identity: Option<Arc<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>)>>,
+    identity: Option<Arc<(Vec<CertificateDer<'static>>, Zeroizing<PrivateKeyDer<'static>>)>>,
     name: Option<ServerName<'static>>,
     tls13_only: bool,
+    /// Made when it is first needed.
+    config: Arc<OnceLock<Arc<ClientConfig>>>,
 }
 
 #[derive(Clone, Default)]
@@ -79,8 +84,9 @@ impl Tls {
     ///
     /// [`Error::Tls`] when the one or the other is not PEM.
     pub fn identity(mut self, chain_pem: &[u8], key_pem: &[u8]) -> Result<Self, Error> {
-        let key = PrivateKeyDer::from_pem_slice(key_pem).map_err(Error::tls)?;
-        self.identity = Some(Arc::new((certificates(chain_pem)?, key)));
+        let key = PrivateKeyDer::from_pem_slice(key_pem).map_err(|error| Error::tls(what_is_wrong(&error)))?;
+        self.identity = Some(Arc::new((certificates(chain_pem)?, Zeroizing::new(key))));
+        self.config = Arc::default();
         Ok(self)
     }
 
@@ -98,6 +104,7 @@ impl Tls {
     #[must_use]
     pub fn tls13_only(mut self) -> Self {
         self.tls13_only = true;
+        self.config = Arc::default();
         self
     }
 
@@ -111,7 +118,14 @@ impl Tls {
             Some(name) => name.clone(),
             None => ServerName::try_from(host.to_owned()).map_err(Error::tls)?,
         };
-        Ok((self.client_config().map_err(Error::tls)?, name))
+        let config = match self.config.get() {
+            Some(config) => config,
+            None => {
+                let made = self.client_config().map_err(Error::tls)?;
+                self.config.get_or_init(|| made)
+            }
+        };
+        Ok((Arc::clone(config), name))
     }
 
     fn client_config(&self) -> Result<Arc<ClientConfig>, Box<dyn std::error::Error + Send + Sync>> {
@@ -158,8 +172,19 @@ fn platform_verifier(
 
 fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, Error> {
     let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
-    let certificates = certificates.map_err(Error::tls)?;
+    let certificates = certificates.map_err(|error| Error::tls(what_is_wrong(&error)))?;
     if certificates.is_empty() { Err(Error::tls("there is no certificate in it")) } else { Ok(certificates) }
+}
+
+/// Without the line that is wrong: it may be a private key whose line ends were lost.
+fn what_is_wrong(error: &pem::Error) -> &'static str {
+    match error {
+        pem::Error::NoItemsFound => "there is nothing of the kind in it",
+        pem::Error::MissingSectionEnd { .. } => "it is not PEM: a section has no end",
+        pem::Error::IllegalSectionStart { .. } => "it is not PEM: a section does not begin on a line of its own",
+        pem::Error::Base64Decode(_) => "it is not PEM: a section is not base64",
+        _ => "it is not PEM",
+    }
 }
 
 /// What an authentication can be bound to after the handshake. `exporter_is_unique` says that TLS 1.2 was only accepted with

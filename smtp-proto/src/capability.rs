@@ -139,9 +139,14 @@ impl Capabilities {
     }
 
     /// The SASL mechanisms offered, from `AUTH` lines and the old `AUTH=` form alike, each once. Only the first 64 names
-    /// are looked at.
+    /// are looked at, and only those that can be names: up to 20 letters, digits, hyphens and underscores (RFC 4422
+    /// section 3.1).
     pub fn auth_mechanisms(&self) -> impl Iterator<Item = &str> {
-        let all = move || self.auth_lines().flat_map(str::split_ascii_whitespace).take(MECHANISMS);
+        let is_name = |name: &&str| {
+            name.len() <= 20 && name.bytes().all(|octet| octet.is_ascii_alphanumeric() || matches!(octet, b'-' | b'_'))
+        };
+        let words = move || self.auth_lines().flat_map(str::split_ascii_whitespace);
+        let all = move || words().take(MECHANISMS).filter(is_name);
         all()
             .enumerate()
             .filter(move |(index, name)| !all().take(*index).any(|earlier| earlier.eq_ignore_ascii_case(name)))
@@ -243,6 +248,8 @@ mod tests {
     fn auth_in_both_forms() {
         let offered = capabilities(&["x", "AUTH=LOGIN PLAIN", "auth PLAIN login  CRAM-MD5"]);
         assert_eq!(offered.auth_mechanisms().collect::<Vec<_>>(), ["LOGIN", "PLAIN", "CRAM-MD5"]);
+        let odd = capabilities(&["x", "AUTH X-\u{e9} A=B \u{1b}[2J 012345678901234567890 01234567890123456789 a_B-9"]);
+        assert_eq!(odd.auth_mechanisms().collect::<Vec<_>>(), ["01234567890123456789", "a_B-9"]);
         let bare = capabilities(&["x", "AUTH"]);
         assert!(bare.supports(Extension::Auth));
         assert_eq!(bare.auth_mechanisms().count(), 0);

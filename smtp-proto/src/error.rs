@@ -2,11 +2,13 @@
 //! is the summary of what a server or the network did.
 
 use alloc::boxed::Box;
+use alloc::format;
+use alloc::string::String;
 
 use crate::capability::Extension;
 use crate::event::{CloseReason, Phase};
 use crate::outcome::{Outcome, Stage};
-use crate::reply::Reply;
+use crate::reply::{Reply, Severity};
 use crate::report::Report;
 use crate::sasl::{AuthFailure, ChooseError};
 
@@ -23,6 +25,9 @@ pub enum UsageError {
     /// A hello has to be accepted first.
     #[error("a hello has to be said first")]
     NeedsHello,
+    /// TLS is required, the stream is in clear, and the driver has nobody who could do the handshake.
+    #[error("TLS is required and there is nobody to do the handshake")]
+    NobodyUpgrades,
     /// No transaction was opened with [`Connection::mail`](crate::Connection::mail).
     #[error("no transaction is open")]
     NoTransaction,
@@ -100,10 +105,12 @@ pub enum Failure {
     #[error("the server refused the hello: {0}")]
     Hello(Reply),
     /// TLS is a must, and the server does not offer it, or refused it. Nothing of the message and no credentials were sent.
-    #[error("TLS is required and {}", .reply.as_ref().map_or_else(|| "the server does not offer it".into(), |reply| alloc::format!("the server refused it: {reply}")))]
+    #[error("TLS is required and {}", why_no_tls(.reply.as_ref(), *.suspicious))]
     TlsRequired {
         /// The refusal, if STARTTLS was offered.
         reply: Option<Reply>,
+        /// It was not offered, and a keyword looks as if somebody on the way had crossed it out.
+        suspicious: bool,
     },
     /// The server refused the credentials, or the exchange failed.
     #[error("{0}")]
@@ -148,6 +155,14 @@ pub enum Failure {
     },
 }
 
+fn why_no_tls(reply: Option<&Reply>, suspicious: bool) -> String {
+    match reply {
+        Some(reply) => format!("the server refused it: {reply}"),
+        None if suspicious => "the server does not offer it; somebody seems to have crossed it out".into(),
+        None => "the server does not offer it".into(),
+    }
+}
+
 impl Failure {
     /// The failure that the end of a connection amounts to, with the report of the message that was under way.
     pub fn closed(reason: CloseReason, report: Option<Report>) -> Self {
@@ -169,7 +184,7 @@ impl Failure {
             | Self::DataRefused { reply, .. } => Some(reply),
             Self::RecipientsRefused(report) => report.refused().map(|(_, reply)| reply).next(),
             Self::Disconnected { reason, .. } => reason.reply(),
-            Self::TlsRequired { reply } => reply.as_ref(),
+            Self::TlsRequired { reply, .. } => reply.as_ref(),
             Self::Auth(failure) => Some(failure.reply()),
             Self::Usage(_) | Self::NoMechanism(_) | Self::TimedOut { .. } => None,
         }
@@ -192,8 +207,14 @@ impl Failure {
         match self {
             Self::Usage(_) | Self::NoMechanism(_) => false,
             Self::Auth(failure) => failure.is_transient(),
-            Self::TlsRequired { reply } => reply.as_ref().is_some_and(|reply| !reply.code().is_permanent()),
+            Self::TlsRequired { reply, .. } => {
+                reply.as_ref().is_some_and(|reply| reply.code().severity() == Severity::Transient)
+            }
             Self::Disconnected { reason: CloseReason::Aborted | CloseReason::Quit, .. } => false,
+            // Nobody whom to meet again makes it better.
+            Self::Disconnected {
+                reason: CloseReason::PlaintextAfterStartTls | CloseReason::ServerUnproven, ..
+            } => false,
             Self::SenderRefused { reply, report } if report.recipients.is_empty() => !reply.code().is_permanent(),
             Self::SenderRefused { report, .. } | Self::RecipientsRefused(report) | Self::DataRefused { report, .. } => {
                 let for_good = |outcome: &Outcome| matches!(outcome, Outcome::Refused { transient: false, .. });

@@ -90,7 +90,8 @@ pub enum CloseReason {
     #[error("the server is shutting the connection down: {0}")]
     ServerShutdown(Reply),
     /// A reply that answers nothing: no command was outstanding, its command had not left yet, or it asks for what is not
-    /// due. Replies could no longer be told apart, so none is believed from here on.
+    /// due. Replies could no longer be told apart, so none is believed from here on. Of a 334 only the code is kept, for
+    /// its text is a challenge.
     #[error("the server sent a reply that nothing had asked for: {0}")]
     Unsolicited(Reply),
     /// The server sent octets that are not SMTP.
@@ -119,6 +120,11 @@ pub enum Initiator {
 }
 
 impl CloseReason {
+    pub(crate) fn unsolicited(reply: Reply) -> Self {
+        let challenge = reply.code().get() == 334;
+        Self::Unsolicited(if challenge { reply.without_text() } else { reply })
+    }
+
     /// Who ended the connection.
     pub fn initiator(&self) -> Initiator {
         match self {

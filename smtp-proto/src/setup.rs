@@ -1,15 +1,14 @@
 //! From a fresh connection to one that is ready for mail: TLS and authentication, by policy.
 
 use alloc::boxed::Box;
-use alloc::vec::Vec;
 
 use crate::capability::{Capabilities, Extension};
-use crate::config::Config;
+use crate::config::{Config, Security};
 use crate::connection::{Connection, State};
 use crate::error::{Failure, UsageError};
 use crate::event::Event;
 use crate::reply::Reply;
-use crate::sasl::{self, AuthFailure, AuthFailureKind, ChannelBindings, Choice, Credentials};
+use crate::sasl::{self, AuthFailure, AuthFailureKind, ChannelBindings, Choice, Credentials, Secret};
 
 /// Whether a session in clear is upgraded to TLS.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -17,8 +16,8 @@ pub enum TlsPolicy {
     /// By STARTTLS, or there is no session: nothing of a message and no credentials are sent in clear.
     #[default]
     Require,
-    /// By STARTTLS if the server offers it and it works. Whoever can change what is said on the way can prevent it, so this
-    /// protects from nobody who tries.
+    /// By STARTTLS if the server offers it and goes ahead. Whoever can change what is said on the way can prevent it, so this
+    /// protects from nobody who tries. A handshake that was begun and fails ends the session all the same.
     Opportunistic,
     /// Never.
     None,
@@ -79,7 +78,7 @@ pub enum Step {
 /// # let mut config = Config::smtp(HelloName::parse("me.example")?);
 ///
 /// let mut setup = Setup::new(TlsPolicy::Require, None);
-/// setup.configure(&mut config);
+/// setup.configure(&mut config, Security::Plaintext);
 /// let mut connection = Connection::new(config, Security::Plaintext);
 /// # let mut hear = |connection: &mut Connection, line: &[u8]| {
 /// #     connection.handle_transmitted(usize::MAX, Time::default());
@@ -93,7 +92,7 @@ pub enum Step {
 ///         Ok(Step::UpgradeTls) => { /* the handshake */ }
 ///         Ok(Step::Done) => { /* mail */ }
 ///         Err(failure) => {
-///             assert_eq!(failure, Failure::TlsRequired { reply: None });
+///             assert_eq!(failure, Failure::TlsRequired { reply: None, suspicious: false });
 ///             break;
 ///         }
 ///     }
@@ -106,12 +105,14 @@ pub struct Setup {
     credentials: Option<Credentials>,
     choice: Choice,
     /// The driver's randomness, from which each exchange makes a nonce of its own.
-    entropy: Vec<u8>,
+    entropy: Secret,
     attempts: u8,
     /// STARTTLS was said and not answered.
     upgrading: bool,
     /// The token source was asked for another token.
     asked_anew: bool,
+    /// The mechanism that is being tried, and what binds it to TLS.
+    trying: Option<(Box<str>, Option<&'static str>)>,
     report: SecurityReport,
 }
 
@@ -122,10 +123,11 @@ impl Setup {
             tls,
             credentials,
             choice: Choice::default(),
-            entropy: Vec::new(),
+            entropy: Secret::default(),
             attempts: 0,
             upgrading: false,
             asked_anew: false,
+            trying: None,
             report: SecurityReport::default(),
         }
     }
@@ -140,7 +142,7 @@ impl Setup {
     /// Fresh randomness from the driver, without which SCRAM is not used: the core has none.
     #[must_use]
     pub fn entropy(mut self, octets: [u8; 24]) -> Self {
-        self.entropy = octets.to_vec();
+        self.entropy = octets.to_vec().into();
         self
     }
 
@@ -152,10 +154,31 @@ impl Setup {
         self
     }
 
-    /// Makes the connection's configuration fit: where extensions are a must, EHLO does not fall back to HELO.
-    pub fn configure(&self, config: &mut Config) {
-        config.helo_fallback &= self.tls != TlsPolicy::Require && self.credentials.is_none();
+    /// Makes the configuration of a connection on such a stream fit: what has TLS or authentication to come says its hello
+    /// by itself, and where extensions are a must, EHLO does not fall back to HELO.
+    pub fn configure(&self, config: &mut Config, security: Security) {
+        let secure = security == Security::Tls;
+        config.automatic_hello |= self.has_business(secure);
+        config.helo_fallback &= self.credentials.is_none() && (secure || self.tls != TlsPolicy::Require);
         config.danger_password_in_clear |= self.choice.danger_in_clear;
+    }
+
+    /// Whether there is something to do between hello and mail.
+    fn has_business(&self, secure: bool) -> bool {
+        self.credentials.is_some() || !secure && self.tls != TlsPolicy::None
+    }
+
+    /// For a driver that cannot bring the connection's stream within TLS: STARTTLS is then not said.
+    ///
+    /// # Errors
+    ///
+    /// [`UsageError::NobodyUpgrades`] when TLS is required and not there. Nothing has to be sent to find that out.
+    pub fn without_upgrade(mut self, connection: &Connection) -> Result<Self, UsageError> {
+        if !connection.is_secure() && self.tls == TlsPolicy::Require {
+            return Err(UsageError::NobodyUpgrades);
+        }
+        self.tls = TlsPolicy::None;
+        Ok(self)
     }
 
     /// What the TLS connection can bind an authentication to.
@@ -179,14 +202,21 @@ impl Setup {
     ///
     /// [`Failure`] when there will be no session as the policy demands it. QUIT is then queued where that is possible.
     pub fn advance(&mut self, connection: &mut Connection, event: &Event) -> Result<Step, Failure> {
+        self.report.password_in_clear = connection.has_exposed_password();
         let result = match event {
+            Event::Greeting(_) if !connection.config().automatic_hello => self.leave_hello(connection),
             Event::Ready => self.secure(connection),
             Event::UpgradeTls => {
                 self.report.capabilities_in_clear = Some(connection.capabilities().clone());
                 return Ok(Step::UpgradeTls);
             }
             Event::Reply(reply) if self.upgrading => self.tls_refused(connection, reply),
-            Event::Authenticated(_) => Ok(Step::Done),
+            Event::Authenticated(_) => {
+                if let Some((mechanism, binding)) = self.trying.take() {
+                    (self.report.mechanism, self.report.channel_binding) = (Some(mechanism), binding);
+                }
+                Ok(Step::Done)
+            }
             Event::AuthFailed(failure) => self.auth_failed(connection, failure),
             Event::Closed(reason) => Err(Failure::closed(reason.clone(), None)),
             _ => Ok(Step::Continue),
@@ -203,6 +233,17 @@ impl Setup {
             let _ = connection.quit();
         }
         result
+    }
+
+    /// The hello is left to the caller, and so is the session, unless there is something to do first: then somebody has
+    /// forgotten [`configure`](Self::configure).
+    fn leave_hello(&mut self, connection: &Connection) -> Result<Step, Failure> {
+        if self.has_business(connection.is_secure()) {
+            return Err(UsageError::NeedsHello.into());
+        }
+        self.report.secure = connection.is_secure();
+        self.report.starttls = if connection.is_secure() { StartTls::NotNeeded } else { StartTls::NotTried };
+        Ok(Step::Done)
     }
 
     /// A hello was accepted.
@@ -244,10 +285,15 @@ impl Setup {
     }
 
     fn in_clear(&mut self, connection: &mut Connection, reply: Option<Reply>) -> Result<Step, Failure> {
-        match self.tls {
-            TlsPolicy::Require => Err(Failure::TlsRequired { reply }),
-            TlsPolicy::Opportunistic | TlsPolicy::None => self.authenticate(connection),
+        let suspicious = matches!(self.report.starttls, StartTls::NotOffered { suspicious: true });
+        if self.tls == TlsPolicy::Require {
+            return Err(Failure::TlsRequired { reply, suspicious });
         }
+        self.authenticate(connection).map_err(|error| match error {
+            // The credentials require it, and that it was refused is the reason.
+            Failure::NoMechanism(_) if reply.is_some() => Failure::TlsRequired { reply, suspicious },
+            error => error,
+        })
     }
 
     fn authenticate(&mut self, connection: &mut Connection) -> Result<Step, Failure> {
@@ -258,23 +304,19 @@ impl Setup {
             return Err(UsageError::Closed.into());
         }
         self.choice.secure = connection.is_secure();
-        self.choice.nonce.clone_from(&self.entropy);
-        if !self.entropy.is_empty() {
-            self.choice.nonce.push(self.attempts);
+        self.choice.danger_in_clear |= connection.config().danger_password_in_clear;
+        if let entropy @ [_, ..] = self.entropy.expose() {
+            self.choice.nonce = [entropy, &[self.attempts]].concat().into();
         }
         self.attempts = self.attempts.saturating_add(1);
         let mechanism = sasl::choose(credentials, connection.capabilities(), &self.choice)?;
-        self.report.mechanism = Some(mechanism.name().into());
         let bound = self.choice.bindings.preferred().filter(|_| mechanism.name().ends_with("-PLUS"));
-        self.report.channel_binding = bound.map(|(name, _)| name);
-        self.report.password_in_clear |= mechanism.exposes_password() && !connection.is_secure();
+        self.trying = Some((mechanism.name().into(), bound.map(|(name, _)| name)));
         connection.auth(mechanism)?;
         Ok(Step::Continue)
     }
 
     fn auth_failed(&mut self, connection: &mut Connection, failure: &AuthFailure) -> Result<Step, Failure> {
-        self.report.mechanism = None;
-        self.report.channel_binding = None;
         let may_change = self.credentials.as_ref().is_some_and(Credentials::may_change);
         match failure.kind() {
             // Only these say that another mechanism may do where this one did not. Anything else may be somebody who wants

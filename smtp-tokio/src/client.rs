@@ -14,7 +14,7 @@ use smtp_proto::{
     SecurityReport, Setup, State, Step, Time, TlsPolicy, Transaction, TransactionId, UsageError,
 };
 use tokio::io::{AsyncBufRead, AsyncBufReadExt, AsyncRead, AsyncWrite, ReadBuf};
-use tokio::time::{Instant, Sleep, sleep};
+use tokio::time::{Instant, Sleep, sleep, timeout};
 
 /// Octets read at a time.
 const READ: usize = 16 * 1024;
@@ -57,13 +57,14 @@ impl<S: Duplex> Client<S> {
     /// # Errors
     ///
     /// [`Error`] when the server refuses, or no session comes about otherwise.
-    pub async fn start(stream: S, security: Security, mut config: Config, mut setup: Setup) -> Result<Self, Error> {
-        setup.configure(&mut config);
-        Self::new(stream, security, config, None).establish_as_it_is(&mut setup).await
+    pub async fn start(stream: S, security: Security, mut config: Config, setup: Setup) -> Result<Self, Error> {
+        setup.configure(&mut config, security);
+        Self::new(stream, security, config, None).establish_as_it_is(setup).await
     }
 
     /// Starts a session in clear, has `upgrade` turn the stream into one within TLS after STARTTLS, and starts anew there.
-    /// The setup's policy counts as [`TlsPolicy::Require`], for without TLS there is no `T`.
+    /// It has the time that STARTTLS may take. The setup's policy counts as [`TlsPolicy::Require`], for without TLS there is
+    /// no `T`.
     ///
     /// # Errors
     ///
@@ -76,13 +77,19 @@ impl<S: Duplex> Client<S> {
         upgrade: impl AsyncFnOnce(S) -> Result<(T, ChannelBindings), E>,
     ) -> Result<Client<T>, Error> {
         let mut setup = setup.policy(TlsPolicy::Require);
-        setup.configure(&mut config);
+        setup.configure(&mut config, Security::Plaintext);
         let mut client = Self::new(stream, Security::Plaintext, config, None);
         match client.establish(&mut setup).await? {
             Step::UpgradeTls => {}
-            _ => return Err(Failure::TlsRequired { reply: None }.into()),
+            _ => return Err(Failure::TlsRequired { reply: None, suspicious: false }.into()),
         }
-        let mut client = client.upgrade(&mut setup, async |stream| upgrade(stream).await.map_err(Error::tls)).await?;
+        let limit = client.patience();
+        let mut client = client
+            .upgrade(&mut setup, async |stream| {
+                let late = |_| Error::tls(io::Error::from(io::ErrorKind::TimedOut));
+                timeout(limit, upgrade(stream)).await.map_err(late)?.map_err(Error::tls)
+            })
+            .await?;
         client.establish(&mut setup).await?;
         Ok(client)
     }
@@ -104,11 +111,10 @@ impl<S: Duplex> Client<S> {
     }
 
     /// Drives the setup on a stream that nobody upgrades.
-    pub(crate) async fn establish_as_it_is(mut self, setup: &mut Setup) -> Result<Self, Error> {
-        match self.establish(setup).await? {
-            Step::UpgradeTls => Err(Error::tls("there is nobody to do the handshake")),
-            _ => Ok(self),
-        }
+    pub(crate) async fn establish_as_it_is(mut self, setup: Setup) -> Result<Self, Error> {
+        let mut setup = setup.without_upgrade(&self.connection)?;
+        self.establish(&mut setup).await?;
+        Ok(self)
     }
 
     /// Drives the setup until the session is ready or the stream is to be upgraded.
@@ -121,8 +127,6 @@ impl<S: Duplex> Client<S> {
             let result = setup.advance(&mut self.connection, &event);
             self.security.clone_from(setup.report());
             match result {
-                // A hello by hand comes after the setup.
-                Ok(Step::Continue) if self.connection.state() == State::Ready => return Ok(Step::Done),
                 Ok(Step::Continue) => {}
                 Ok(step) => return Ok(step),
                 Err(failure) => {
@@ -165,7 +169,7 @@ impl<S: Duplex> Client<S> {
     /// How long the handshake may take.
     pub(crate) fn patience(&mut self) -> Duration {
         let now = self.now();
-        self.connection.poll_timeout(now).unwrap_or_default()
+        self.connection.poll_timeout(now).unwrap_or(Duration::MAX)
     }
 
     /// Takes leave with QUIT and closes the stream.
@@ -179,7 +183,12 @@ impl<S: Duplex> Client<S> {
         self.started(started)?;
         loop {
             match self.next_event().await? {
-                Event::Closed(CloseReason::Quit) => return Ok(()),
+                Event::Closed(CloseReason::Quit) => {
+                    // What goes wrong with a stream that is dropped anyway does not matter.
+                    let limit = self.connection.config().timeouts.quit;
+                    let _ = timeout(limit, poll_fn(|cx| Pin::new(&mut self.stream).poll_shutdown(cx))).await;
+                    return Ok(());
+                }
                 Event::Closed(reason) => return Err(Error::closed(reason, None, self.broken.take())),
                 _ => {}
             }
@@ -545,7 +554,9 @@ impl<S: Duplex> Client<S> {
         if self.sleep.deadline() != deadline {
             self.sleep.as_mut().reset(deadline);
         }
-        if self.sleep.as_mut().poll(cx).is_pending() {
+        // Time that has run out is not asked for: a stream without end uses up what Tokio lets a task do at a time, and the
+        // timer would answer that it has no time.
+        if !left.is_zero() && self.sleep.as_mut().poll(cx).is_pending() {
             return false;
         }
         let now = self.now();

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use smtp_driver::{Error, Options, Plan};
 use smtp_proto::sasl::ChannelBindings;
-use smtp_proto::{Security, Step, TlsMode};
+use smtp_proto::{Security, Step};
 #[cfg(unix)]
 use tokio::net::UnixStream;
 use tokio::net::{TcpSocket, TcpStream, lookup_host};
@@ -33,15 +33,14 @@ impl Client<Transport> {
         let failed = |error| Error::Connect { target: target.into(), error };
         let socket = dial(&plan).await.map_err(failed)?;
         let local = socket.local_addr().map(|address| address.ip()).ok();
-        let mut session = named(options).await?.session(local)?;
+        let security = plan.security();
+        let mut session = named(options).await?.session(security, local)?;
         let mut stream = Transport::Tcp(socket);
-        let mut security = Security::Plaintext;
-        if plan.mode == TlsMode::Implicit {
+        if security == Security::Tls {
             let bindings;
             (stream, bindings) = handshake(&plan, stream, plan.connect_timeout).await?;
             session.setup.channel_bindings(bindings);
             session.setup.tls_version(stream.tls_version());
-            security = Security::Tls;
         }
         let mut client = Self::new(stream, security, session.config, session.transcript);
         if client.establish(&mut session.setup).await? == Step::UpgradeTls {
@@ -56,7 +55,8 @@ impl Client<Transport> {
 
 #[cfg(unix)]
 impl Client<UnixStream> {
-    /// Connects to a Unix socket and starts a session, without TLS: nobody is on the way, so passwords may cross.
+    /// Connects to a Unix socket and starts a session, without TLS: nobody is on the way, so passwords may cross. Options that
+    /// ask for TLS by name are an error.
     ///
     /// # Errors
     ///
@@ -76,9 +76,9 @@ impl<S: Duplex> Client<S> {
     ///
     /// [`Error`] when no session comes about.
     pub async fn over(stream: S, security: Security, options: Options) -> Result<Self, Error> {
-        let mut session = named(options).await?.session(None)?;
+        let session = named(options).await?.session(security, None)?;
         let client = Self::new(stream, security, session.config, session.transcript);
-        client.establish_as_it_is(&mut session.setup).await
+        client.establish_as_it_is(session.setup).await
     }
 }
 

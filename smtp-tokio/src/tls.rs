@@ -9,15 +9,16 @@ use smtp_driver::rustls::ClientConnection;
 use smtp_driver::{Error, Tls, channel_bindings};
 use smtp_proto::sasl::ChannelBindings;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
+
+use crate::client::Duplex;
 
 /// The most octets of a record (RFC 8446 section 5.1), and what rustls counts on top of them.
 const RECORD: usize = 16_384;
 const HEADER: usize = 5;
 
-/// A stream within TLS, over TCP.
-pub struct TlsStream {
-    stream: tokio_rustls::client::TlsStream<TcpStream>,
+/// A stream within TLS, over a stream `S`.
+pub struct TlsStream<S> {
+    stream: tokio_rustls::client::TlsStream<S>,
     bindings: ChannelBindings,
     /// The most octets that fit one record.
     record: usize,
@@ -25,9 +26,14 @@ pub struct TlsStream {
     error: Option<io::Error>,
 }
 
-impl TlsStream {
-    /// Does the handshake on a stream to `host`.
-    pub(crate) async fn handshake(tls: &Tls, stream: TcpStream, host: &str) -> Result<Self, Error> {
+impl<S: Duplex> TlsStream<S> {
+    /// Does the handshake on a stream to `host`. How long it may take is for the caller to say.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Tls`] when the server cannot prove who it is, or the handshake fails otherwise. The stream is gone then, and
+    /// nothing was sent on it in clear.
+    pub async fn handshake(tls: &Tls, stream: S, host: &str) -> Result<Self, Error> {
         let (config, name) = tls.start(host)?;
         let exporter_is_unique = config.require_ems;
         let record = config.max_fragment_size.map_or(RECORD, |size| size.saturating_sub(HEADER).max(1));
@@ -43,7 +49,7 @@ impl TlsStream {
     }
 
     /// The stream underneath.
-    pub fn get_ref(&self) -> &TcpStream {
+    pub fn get_ref(&self) -> &S {
         self.stream.get_ref().0
     }
 
@@ -53,7 +59,7 @@ impl TlsStream {
     }
 }
 
-impl AsyncRead for TlsStream {
+impl<S: Duplex> AsyncRead for TlsStream<S> {
     /// What came before a record that is wrong comes before its error, whole replies among it.
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
@@ -74,7 +80,7 @@ impl AsyncRead for TlsStream {
     }
 }
 
-impl AsyncWrite for TlsStream {
+impl<S: Duplex> AsyncWrite for TlsStream<S> {
     /// Takes one record at most. An error then means that the octets of this call cannot be read by the server, which is
     /// what the caller makes of it; of several records the first may well have left.
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, octets: &[u8]) -> Poll<io::Result<usize>> {
@@ -92,8 +98,10 @@ impl AsyncWrite for TlsStream {
     }
 }
 
-impl fmt::Debug for TlsStream {
+impl<S> fmt::Debug for TlsStream<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("TlsStream").field("version", &self.tls().protocol_version()).finish_non_exhaustive()
+        f.debug_struct("TlsStream")
+            .field("version", &self.stream.get_ref().1.protocol_version())
+            .finish_non_exhaustive()
     }
 }

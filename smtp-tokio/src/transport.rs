@@ -7,6 +7,7 @@ use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
+use crate::client::Duplex;
 #[cfg(feature = "rustls")]
 use crate::tls::TlsStream;
 
@@ -18,13 +19,8 @@ pub enum Transport {
     Tcp(TcpStream),
     /// Within TLS.
     #[cfg(feature = "rustls")]
-    Tls(Box<TlsStream>),
+    Tls(Box<TlsStream<TcpStream>>),
 }
-
-/// What any stream of a transport can do.
-trait Duplex: AsyncRead + AsyncWrite + Unpin {}
-
-impl<S: AsyncRead + AsyncWrite + Unpin> Duplex for S {}
 
 impl Transport {
     /// The socket underneath.

@@ -6,7 +6,8 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use smtp_blocking::{Client, Error, Stream};
-use smtp_proto::{Event, Security, Setup, TlsPolicy};
+use smtp_proto::sasl::ChannelBindings;
+use smtp_proto::{Event, Security};
 
 use crate::app::{closed_line, report_lines, tell_error};
 use crate::peer::{Due, Peer, Pieces};
@@ -74,19 +75,21 @@ pub fn run(
     let peer = Rc::new(RefCell::new(Peer::new(script, input).cut(cut)));
     let stream = ScriptedStream { peer: Rc::clone(&peer), output };
     let mut told = Vec::new();
-    let client =
-        match Client::start(stream, Security::Plaintext, script.config.clone(), Setup::new(TlsPolicy::None, None)) {
-            Ok(client) => {
-                told.push(Vec::new());
-                Some(client)
-            }
-            Err(error) => {
-                told.push(vec![format!("failed: {error}")]);
-                None
-            }
-        };
-    if let Some(client) = client {
-        act(script, client, &peer, &mut told);
+    let (config, setup) = (script.config.clone(), script.setup());
+    let client = if script.tls {
+        Client::start_tls(stream, config, setup, |stream| match peer.borrow_mut().handshake() {
+            true => Ok((stream, ChannelBindings::default())),
+            false => Err("no handshake"),
+        })
+    } else {
+        Client::start(stream, Security::Plaintext, config, setup)
+    };
+    match client {
+        Ok(client) => {
+            told.push(Vec::new());
+            act(script, client, &peer, &mut told);
+        }
+        Err(error) => told.push(vec![format!("failed: {error}")]),
     }
     let peer = peer.borrow();
     (peer.received.clone(), told, peer.early.clone())
@@ -114,7 +117,7 @@ fn act<'a>(script: &Script, client: Client<ScriptedStream<'a>>, peer: &RefCell<P
             Verb::Noop => session.noop().map(|reply| lines.push(format!("reply: {reply}"))),
             Verb::Reset => session.reset().map(|reply| lines.push(format!("reply: {reply}"))),
             Verb::Line(line) => session.command(line).map(|reply| lines.push(format!("reply: {reply}"))),
-            Verb::StartTls => starttls(session, &mut lines),
+            Verb::StartTls => starttls(session, peer, &mut lines),
             Verb::Start => Ok(()),
             Verb::Wait => loop {
                 match session.next_event() {
@@ -143,13 +146,20 @@ fn act<'a>(script: &Script, client: Client<ScriptedStream<'a>>, peer: &RefCell<P
     }
 }
 
-fn starttls(session: &mut Client<ScriptedStream<'_>>, lines: &mut Vec<String>) -> Result<(), Error> {
+fn starttls<'a>(
+    session: &mut Client<ScriptedStream<'a>>,
+    peer: &RefCell<Peer<'a>>,
+    lines: &mut Vec<String>,
+) -> Result<(), Error> {
     session.connection_mut().starttls()?;
     loop {
         match session.next_event()? {
             Event::UpgradeTls => {
                 lines.push("upgrade".into());
-                session.connection_mut().handle_tls_established()?;
+                match peer.borrow_mut().handshake() {
+                    true => session.connection_mut().handle_tls_established()?,
+                    false => session.connection_mut().abort(),
+                }
             }
             Event::Ready => return Ok(()),
             Event::Reply(reply) => {

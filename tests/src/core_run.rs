@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use smtp_proto::{CloseReason, Connection, Event, Failure, Report, Security, State, Time, UsageError};
+use smtp_proto::{CloseReason, Connection, Event, Report, Security, Setup, State, Step, Time, UsageError};
 
 use crate::app::{UNREADABLE, closed_line, report_lines};
 use crate::peer::{Due, Peer, Pieces, random};
@@ -61,8 +61,12 @@ pub struct Run {
 
 /// Runs a transcript to its end, or until nothing moves any more.
 pub fn run(script: &Script, plan: Plan) -> Run {
+    let setup = script.setup();
+    let mut config = script.config.clone();
+    setup.configure(&mut config, Security::Plaintext);
     Runner {
-        connection: Connection::new(script.config.clone(), Security::Plaintext),
+        connection: Connection::new(config, Security::Plaintext),
+        setup: Some(setup),
         peer: Peer::new(script, plan.input.clone()).cut(plan.cut_input),
         script,
         plan,
@@ -71,6 +75,7 @@ pub fn run(script: &Script, plan: Plan) -> Run {
         acting: false,
         poured: 0,
         closed_told: false,
+        failed: false,
         told: Vec::new(),
         begun: 0,
         reports: Vec::new(),
@@ -81,6 +86,8 @@ pub fn run(script: &Script, plan: Plan) -> Run {
 
 struct Runner<'a> {
     connection: Connection,
+    /// Until the session is ready.
+    setup: Option<Setup>,
     peer: Peer<'a>,
     script: &'a Script,
     plan: Plan,
@@ -92,6 +99,8 @@ struct Runner<'a> {
     /// Octets of the message handed over.
     poured: usize,
     closed_told: bool,
+    /// There is no session, so nothing more is done or told.
+    failed: bool,
     told: Vec<Vec<String>>,
     begun: usize,
     reports: Vec<(Report, usize, usize)>,
@@ -161,7 +170,7 @@ impl Runner<'_> {
     /// Does the next thing, when the last one is answered.
     fn act(&mut self) -> bool {
         let idle = matches!(self.connection.state(), State::Ready | State::Closed | State::Upgrading);
-        if self.acting || !idle || self.acts == self.script.acts.len() {
+        if self.failed || self.acting || !idle || self.acts == self.script.acts.len() {
             return false;
         }
         self.begin_act();
@@ -197,9 +206,25 @@ impl Runner<'_> {
         let mut heard = false;
         while let Some(event) = self.connection.poll_event() {
             heard = true;
+            if self.failed {
+                continue;
+            }
+            if let Some(setup) = &mut self.setup {
+                match setup.advance(&mut self.connection, &event) {
+                    Ok(Step::Continue) => {}
+                    Ok(Step::UpgradeTls) => self.upgrade(),
+                    Ok(Step::Done) => {
+                        self.setup = None;
+                        self.acting = false;
+                    }
+                    Err(failure) => {
+                        self.failed = true;
+                        self.tell(format!("failed: {failure}"));
+                    }
+                }
+                continue;
+            }
             let done = match (event, self.verb()) {
-                (Event::Ready, Verb::Start) => true,
-                (Event::Greeting(_), Verb::Start) => !self.script.config.automatic_hello,
                 (Event::Reply(reply), Verb::Rcpt(_) | Verb::Mail(_) | Verb::Ehlo | Verb::Helo | Verb::Noop)
                 | (Event::Reply(reply), Verb::Reset | Verb::StartTls | Verb::Line(_)) => {
                     self.tell(format!("reply: {reply}"));
@@ -207,7 +232,7 @@ impl Runner<'_> {
                 }
                 (Event::UpgradeTls, _) => {
                     self.tell("upgrade".into());
-                    self.connection.handle_tls_established().expect("an upgrade is due");
+                    self.upgrade();
                     false
                 }
                 (Event::Ready, Verb::StartTls) => true,
@@ -220,12 +245,8 @@ impl Runner<'_> {
                     self.reports.push((report, self.peer.sent, self.peer.received.len()));
                     told
                 }
-                (Event::Closed(reason), verb) => {
-                    if matches!(verb, Verb::Start) && self.acting {
-                        self.tell(format!("failed: {}", Failure::closed(reason, None)));
-                    } else {
-                        self.tell(closed_line(&reason));
-                    }
+                (Event::Closed(reason), _) => {
+                    self.tell(closed_line(&reason));
                     assert!(!self.closed_told, "closed twice");
                     self.closed_told = true;
                     true
@@ -237,6 +258,18 @@ impl Runner<'_> {
             }
         }
         heard
+    }
+
+    fn upgrade(&mut self) {
+        if self.peer.handshake() {
+            self.connection.handle_tls_established().expect("an upgrade is due");
+        } else {
+            if self.setup.is_some() {
+                self.failed = true;
+                self.tell("failed: no handshake".into());
+            }
+            self.connection.abort();
+        }
     }
 
     fn pour(&mut self) -> bool {

@@ -1,6 +1,6 @@
 //! The server of a transcript. It knows octets and their order, and no SMTP.
 
-use crate::script::Script;
+use crate::script::{HANDSHAKE, Script};
 
 /// How a stream is cut into pieces.
 #[derive(Clone, Debug)]
@@ -62,6 +62,8 @@ pub struct Peer<'a> {
     pub sent: usize,
     /// Acts of the application that have begun.
     pub acts: usize,
+    /// Handshakes that the client has begun.
+    handshakes: usize,
     /// The client said something before the server lines above it had come.
     pub early: Option<String>,
     cut: Option<usize>,
@@ -70,7 +72,7 @@ pub struct Peer<'a> {
 impl<'a> Peer<'a> {
     /// A server that sends its octets in `pieces`.
     pub fn new(script: &'a Script, pieces: Pieces) -> Self {
-        Self { script, pieces, received: Vec::new(), sent: 0, acts: 1, early: None, cut: None }
+        Self { script, pieces, received: Vec::new(), sent: 0, acts: 1, handshakes: 0, early: None, cut: None }
     }
 
     /// Has the stream end behind so many of the server's octets, whatever the transcript says.
@@ -94,7 +96,13 @@ impl<'a> Peer<'a> {
         let turn = self.script.turns.iter().find(|turn| self.sent < turn.octets.end);
         let end = match turn {
             _ if self.cut.is_some_and(|cut| self.sent >= cut) => return Due::Eof,
-            Some(turn) if turn.after <= self.received.len() && turn.acts <= self.acts => turn.octets.end,
+            Some(turn)
+                if turn.after <= self.received.len()
+                    && turn.acts <= self.acts
+                    && turn.handshakes <= self.handshakes =>
+            {
+                turn.octets.end
+            }
             None if self.script.eof.is_some_and(|acts| acts <= self.acts)
                 && self.received.len() >= self.script.client.len() =>
             {
@@ -104,6 +112,20 @@ impl<'a> Peer<'a> {
         };
         let octets = &self.script.server[self.sent..end.min(self.cut.unwrap_or(end))];
         Due::Octets(&octets[..self.pieces.next(self.sent, octets)])
+    }
+
+    /// The client's part of a handshake: whether what comes is the server's part of one.
+    pub fn handshake(&mut self) -> bool {
+        self.handshakes += 1;
+        let mut rest = HANDSHAKE;
+        while !rest.is_empty() {
+            let Due::Octets(octets) = self.due() else { return false };
+            let octets = &octets[..octets.len().min(rest.len())];
+            let Some(after) = rest.strip_prefix(octets) else { return false };
+            self.send(octets.len());
+            rest = after;
+        }
+        true
     }
 
     /// So many octets have gone to the client.

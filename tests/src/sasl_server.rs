@@ -436,7 +436,8 @@ impl SaslServer {
             }
             _ => format!("v={}", BASE64_STANDARD.encode(signature)),
         };
-        Say::Challenge(last.into_bytes(), Stage::Signed(identity))
+        let refused = last.starts_with("e=");
+        Say::Challenge(last.into_bytes(), if refused { Stage::Accounted(b"") } else { Stage::Signed(identity) })
     }
 }
 

@@ -8,6 +8,7 @@
 //! | `@ setting` | how the connection is configured, see [`settings`](Script::config) |
 //! | `S: text` | the server sends this line; escapes `\r \n \t \0 \\ \xHH`; a final `\` leaves off the CRLF |
 //! | `S: <eof>` | the server closes the stream |
+//! | `S: <tls>` | the server does its part of a TLS handshake, [`HANDSHAKE`], once the client has begun one |
 //! | `C: text` | the client has to send exactly this line |
 //! | `! verb ...` | the application does this, see [`Verb`] |
 //! | `> text` | a line of the message of the `!` line above, escapes and final `\` as for `S:` |
@@ -20,10 +21,15 @@
 use std::ops::Range;
 use std::path::Path;
 
+use smtp_proto::sasl::Credentials;
 use smtp_proto::{
     BodyType, Chunking, CommandLine, Config, ForwardPath, HelloName, LineEndings, LongLines, OnRefusal, Parameter,
-    Recipient, ReversePath, Transaction,
+    Recipient, ReversePath, Setup, TlsPolicy, Transaction,
 };
+
+/// What stands for a TLS handshake: the server's part, after which the same stream goes on as if within TLS. Anything else
+/// in its place makes the handshake fail, as it would a real one.
+pub const HANDSHAKE: &[u8] = b"\x16\x03\x03";
 
 /// A transcript, read and checked.
 #[derive(Clone, Debug)]
@@ -34,6 +40,10 @@ pub struct Script {
     pub ids: Vec<String>,
     /// The configuration of the connection.
     pub config: Config,
+    /// TLS is required, by STARTTLS.
+    pub tls: bool,
+    /// Who to authenticate as.
+    pub login: Option<Credentials>,
     /// Everything the server sends.
     pub server: Vec<u8>,
     /// Everything the client has to send.
@@ -53,6 +63,8 @@ pub struct Turn {
     pub after: usize,
     /// Acts that have to have begun, the start of the session included.
     pub acts: usize,
+    /// Handshakes that have to have begun.
+    pub handshakes: usize,
     /// The stretch.
     pub octets: Range<usize>,
 }
@@ -140,6 +152,8 @@ impl Script {
             name: name.into(),
             ids: Vec::new(),
             config: Config::smtp(HelloName::parse("client.example").map_err(|error| error.to_string())?),
+            tls: false,
+            login: None,
             server: Vec::new(),
             client: Vec::new(),
             turns: Vec::new(),
@@ -167,7 +181,8 @@ impl Script {
                 "#" => script.ids.extend(ids_in(rest)),
                 "@" => script.configure(rest).map_err(at)?,
                 "S" if rest == "<eof>" => script.eof = Some(script.acts.len()),
-                "S" => script.server_says(&unescaped(rest)),
+                "S" if rest == "<tls>" => script.server_says(HANDSHAKE, 1),
+                "S" => script.server_says(&unescaped(rest), 0),
                 "C" => script.client.extend(unescaped(rest)),
                 "!" => pending = Some((rest.to_owned(), Vec::new())),
                 "=" => script.acts.last_mut().ok_or_else(|| at("no act".into()))?.expected.push(rest.into()),
@@ -178,7 +193,8 @@ impl Script {
     }
 
     /// `lmtp`, `lock-step`, `manual-hello`, `no-helo`, `strict` (line ends), `space` (for bare line ends), `strict-lines`,
-    /// `strict-replies`, `bdat` (where it is offered), `buffer=N` (octets), `window=N`, `transactions=N`.
+    /// `strict-replies`, `bdat` (where it is offered), `buffer=N` (octets), `window=N`, `transactions=N`, `tls` (required, by
+    /// STARTTLS), `login=NAME:PASSWORD`.
     fn configure(&mut self, setting: &str) -> Result<(), String> {
         let number = |text: &str| text.parse::<usize>().map_err(|error| error.to_string());
         match setting.split_once('=').unwrap_or((setting, "")) {
@@ -191,6 +207,11 @@ impl Script {
             ("strict-lines", _) => self.config.long_lines = LongLines::Strict,
             ("strict-replies", _) => self.config.reply_limits.bare_lf = false,
             ("bdat", _) => self.config.chunking = Chunking::Prefer,
+            ("tls", _) => self.tls = true,
+            ("login", value) => {
+                let (name, password) = value.split_once(':').ok_or("a name and a password")?;
+                self.login = Some(Credentials::password(name, password).map_err(|error| error.to_string())?);
+            }
             ("buffer", value) => self.config.body_buffer = number(value)?,
             ("window", value) => self.config.pipeline_window = number(value)?,
             ("transactions", value) => self.config.transaction_window = number(value)?,
@@ -199,13 +220,22 @@ impl Script {
         Ok(())
     }
 
-    fn server_says(&mut self, octets: &[u8]) {
+    /// From a fresh connection to the session that the transcript wants.
+    pub fn setup(&self) -> Setup {
+        let policy = if self.tls { TlsPolicy::Require } else { TlsPolicy::None };
+        Setup::new(policy, self.login.clone())
+    }
+
+    fn server_says(&mut self, octets: &[u8], handshakes: usize) {
+        let handshakes = handshakes + self.turns.last().map_or(0, |turn| turn.handshakes);
         let start = self.server.len();
         self.server.extend_from_slice(octets);
         let (after, acts, end) = (self.client.len(), self.acts.len(), self.server.len());
         match self.turns.last_mut() {
-            Some(turn) if (turn.after, turn.acts) == (after, acts) => turn.octets.end = end,
-            _ => self.turns.push(Turn { after, acts, octets: start..end }),
+            Some(turn) if (turn.after, turn.acts, turn.handshakes) == (after, acts, handshakes) => {
+                turn.octets.end = end;
+            }
+            _ => self.turns.push(Turn { after, acts, handshakes, octets: start..end }),
         }
     }
 }

@@ -242,13 +242,16 @@ impl Plan {
         let flags = Arc::new(Flags::default());
         let (sender, records) = channel();
         let for_acceptor = Arc::clone(&flags);
+        // One for all connections, so that sessions can be resumed.
+        let config = self.config();
         std::thread::spawn(move || {
             for stream in listener.incoming().map_while(Result::ok) {
                 if for_acceptor.stopping.load(Ordering::SeqCst) {
                     return;
                 }
                 let (plan, sender, flags) = (self.clone(), sender.clone(), Arc::clone(&for_acceptor));
-                std::thread::spawn(move || Session::run(stream, plan, &sender, flags));
+                let config = Arc::clone(&config);
+                std::thread::spawn(move || Session::run(stream, plan, config, &sender, flags));
             }
         });
         TlsServer { address, records, flags }
@@ -347,6 +350,8 @@ pub struct Record {
     pub client_certificate: Option<CertificateDer<'static>>,
     /// 32 octets exported for RFC 9266.
     pub exporter: Option<Vec<u8>>,
+    /// The client ended TLS by close_notify.
+    pub close_notify: bool,
 }
 
 impl Record {
@@ -421,6 +426,7 @@ impl Write for Tap {
 #[derive(Debug)]
 pub struct Session {
     plan: Plan,
+    config: Arc<ServerConfig>,
     tap: Tap,
     tls: Option<ServerConnection>,
     /// What came and is not used yet.
@@ -430,11 +436,11 @@ pub struct Session {
 }
 
 impl Session {
-    fn run(socket: TcpStream, plan: Plan, sender: &Sender<Record>, flags: Arc<Flags>) {
+    fn run(socket: TcpStream, plan: Plan, config: Arc<ServerConfig>, sender: &Sender<Record>, flags: Arc<Flags>) {
         let ready = socket.set_nodelay(true).and_then(|()| socket.set_read_timeout(Some(PATIENCE)));
         ready.and_then(|()| socket.set_write_timeout(Some(PATIENCE))).expect("a socket with options");
         let tap = Tap { socket, heard: Vec::new(), left: usize::MAX };
-        let mut session = Self { plan, tap, tls: None, buffer: Vec::new(), record: Record::default(), flags };
+        let mut session = Self { plan, config, tap, tls: None, buffer: Vec::new(), record: Record::default(), flags };
         if session.converse().is_err() {
             session.drain();
         }
@@ -484,7 +490,7 @@ impl Session {
             }
             Handshake::CutAfter(limit) => self.tap.left = limit,
         }
-        let mut tls = ServerConnection::new(self.plan.config()).expect("a configuration");
+        let mut tls = ServerConnection::new(Arc::clone(&self.config)).expect("a configuration");
         while tls.is_handshaking() {
             if let Err(error) = tls.complete_io(&mut self.tap) {
                 if let Some(error) = error.get_ref().and_then(|error| error.downcast_ref::<rustls::Error>()) {
@@ -627,6 +633,8 @@ impl Session {
             None => self.tap.read(&mut octets)?,
         };
         if length == 0 {
+            // Without close_notify that is an error.
+            self.record.close_notify = self.tls.is_some();
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
         if self.tls.is_some() {

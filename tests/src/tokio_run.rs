@@ -6,7 +6,8 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
-use smtp_proto::{CloseReason, Event, Security, Setup, TlsPolicy};
+use smtp_proto::sasl::ChannelBindings;
+use smtp_proto::{CloseReason, Event, Security};
 use smtp_tokio::{Client, Error};
 use tokio::io::{AsyncBufRead, AsyncRead, AsyncReadExt, AsyncWrite, BufReader, ReadBuf};
 
@@ -81,8 +82,17 @@ async fn act_all(
     let peer = Rc::new(RefCell::new(Peer::new(script, input).cut(cut)));
     let stream = ScriptedStream { peer: Rc::clone(&peer), output };
     let mut told = Vec::new();
-    let setup = Setup::new(TlsPolicy::None, None);
-    match Client::start(stream, Security::Plaintext, script.config.clone(), setup).await {
+    let (config, setup) = (script.config.clone(), script.setup());
+    let client = if script.tls {
+        let upgrade = async |stream| match peer.borrow_mut().handshake() {
+            true => Ok((stream, ChannelBindings::default())),
+            false => Err("no handshake"),
+        };
+        Client::start_tls(stream, config, setup, upgrade).await
+    } else {
+        Client::start(stream, Security::Plaintext, config, setup).await
+    };
+    match client {
         Ok(client) => {
             told.push(Vec::new());
             act(script, client, &peer, &mut told).await;
@@ -118,7 +128,7 @@ async fn act<'a>(
             Verb::Noop => session.noop().await.map(reply),
             Verb::Reset => session.reset().await.map(reply),
             Verb::Line(line) => session.command(line).await.map(reply),
-            Verb::StartTls => starttls(session).await,
+            Verb::StartTls => starttls(session, peer).await,
             Verb::Start => Ok(Vec::new()),
             Verb::Wait => {
                 while !matches!(session.next_event().await, Ok(Event::Closed(_)) | Err(_)) {}
@@ -146,7 +156,10 @@ async fn act<'a>(
     }
 }
 
-async fn starttls(session: &mut Client<ScriptedStream<'_>>) -> Result<Vec<String>, Error> {
+async fn starttls<'a>(
+    session: &mut Client<ScriptedStream<'a>>,
+    peer: &RefCell<Peer<'a>>,
+) -> Result<Vec<String>, Error> {
     let mut lines = Vec::new();
     if let Err(error) = session.connection_mut().starttls() {
         return match session.connection().close_reason() {
@@ -158,7 +171,10 @@ async fn starttls(session: &mut Client<ScriptedStream<'_>>) -> Result<Vec<String
         match session.next_event().await {
             Ok(Event::UpgradeTls) => {
                 lines.push("upgrade".into());
-                session.connection_mut().handle_tls_established()?;
+                match peer.borrow_mut().handshake() {
+                    true => session.connection_mut().handle_tls_established()?,
+                    false => session.connection_mut().abort(),
+                }
             }
             Ok(Event::Ready) => return Ok(lines),
             Ok(Event::Reply(reply)) => {

@@ -85,6 +85,7 @@ fn codes_act_by_their_first_digit() {
                 "starttls" => matches!(code, 220 | 421),
                 "data" => matches!(code, 354 | 421),
                 "greeting" | "quit" => false,
+                "hello" => matches!(code, 220 | 421),
                 _ => code == 421,
             };
             if special {

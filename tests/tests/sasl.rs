@@ -35,7 +35,7 @@ fn server_with(trick: Trick) -> SaslServer {
 fn only(name: &str) -> Choice {
     let mut choice = Choice::default();
     choice.secure = true;
-    choice.nonce = (0..24).collect();
+    choice.nonce = (0..24).collect::<Vec<u8>>().into();
     choice.only = Some(name.into());
     choice.iterations.least = FEW;
     if name.ends_with("-PLUS") {
@@ -706,7 +706,6 @@ fn scram_needs_the_servers_proof() {
             (Trick::ServerFinal("v".into()), SaslError::MalformedChallenge),
             (Trick::ServerFinal("v=*".into()), SaslError::MalformedChallenge),
             (Trick::ServerFinal("x=1,v=AAAA".into()), SaslError::MalformedChallenge),
-            (Trick::ServerFinal("e=invalid-proof".into()), SaslError::ServerRefused),
         ] {
             let server = SaslServer::new(Account { trick: trick.clone(), ..account() });
             let mut attempt = Attempt::run(smtp(), server, &password(), &only(name), usize::MAX);
@@ -715,6 +714,13 @@ fn scram_needs_the_servers_proof() {
             assert!(attempt.is_usable());
         }
     }
+    // A refusal within the exchange is answered, and the refusal proper follows with what it was for.
+    let server = SaslServer::new(Account { trick: Trick::ServerFinal("e=invalid-proof".into()), ..account() });
+    let mut attempt = Attempt::run(smtp(), server, &password(), &only("SCRAM-SHA-256"), usize::MAX);
+    assert_eq!(attempt.said[2..], [""]);
+    assert_eq!((attempt.failure().error(), attempt.failure().server_error()), (None, Some(&b"invalid-proof"[..])));
+    assert_eq!(attempt.failure().kind(), AuthFailureKind::Credentials);
+    assert!(attempt.is_usable());
     // Who is told that the exchange is over and claims success all the same is not believed either.
     let mut lab = within_tls(smtp(), &["AUTH SCRAM-SHA-256"]);
     let mechanism = choose(&password(), lab.connection.capabilities(), &only("SCRAM-SHA-256")).unwrap();
@@ -838,12 +844,29 @@ fn a_wrong_first_message_gets_no_proof() {
     }
 }
 
+// C-126: a password that cannot be prepared for SCRAM is carried by a mechanism that prepares nothing, or is an error.
+#[test]
+fn passwords_that_cannot_be_prepared() {
+    let mut choice = Choice::default();
+    choice.nonce = vec![9; 24].into();
+    for password in ["pass\u{1f511}word", "tab\tbed"] {
+        let credentials = Credentials::password("user", password).unwrap();
+        let mut chosen = |offered: &str| {
+            choice.secure = true;
+            let lab = within_tls(smtp(), &[offered]);
+            choose(&credentials, lab.connection.capabilities(), &choice).map(|mechanism| mechanism.name().to_owned())
+        };
+        assert_eq!(chosen("AUTH SCRAM-SHA-256 PLAIN").as_deref(), Ok("PLAIN"));
+        assert_eq!(chosen("AUTH SCRAM-SHA-256"), Err(ChooseError::Credentials(SaslError::Prohibited)));
+    }
+}
+
 // C-126: each exchange has the nonce it was given, all of it.
 #[test]
 fn nonces_are_those_given() {
     let first = |nonce: &[u8]| {
         let mut choice = only("SCRAM-SHA-256");
-        choice.nonce = nonce.to_vec();
+        choice.nonce = nonce.to_vec().into();
         let attempt = Attempt::new(SaslServer::new(account()), &password(), &choice);
         let initial = attempt.said[0].split(' ').nth(2).unwrap();
         String::from_utf8(BASE64_STANDARD.decode(initial).unwrap()).unwrap()
@@ -855,7 +878,7 @@ fn nonces_are_those_given() {
     // Fewer octets could be guessed, and SCRAM is not used.
     let lab = within_tls(smtp(), &["AUTH SCRAM-SHA-256"]);
     let mut choice = only("SCRAM-SHA-256");
-    choice.nonce.truncate(17);
+    choice.nonce = vec![9; 17].into();
     let error = choose(&password(), lab.connection.capabilities(), &choice).err();
     assert!(matches!(error, Some(ChooseError::NotOffered { .. })));
 }

@@ -6,6 +6,8 @@ use base64::Engine;
 use base64::prelude::BASE64_STANDARD_NO_PAD;
 use smtp_conformance::lab::{Lab, smtp};
 use smtp_conformance::sasl_server::{Account, MECHANISMS, SaslServer, Trick, within_tls};
+use smtp_conformance::tls_server::{Authority, Leaf};
+use smtp_driver::Tls;
 use smtp_proto::sasl::{ChannelBindings, Choice, Credentials, CredentialsError, Mechanism, SaslError, Secret, choose};
 use smtp_proto::{Connection, Event, Failure, Security, Setup, State, TlsPolicy};
 
@@ -124,7 +126,7 @@ fn choice(name: &str) -> Choice {
     let mut choice = Choice::default();
     choice.secure = true;
     choice.danger_in_clear = true;
-    choice.nonce = vec![9; 24];
+    choice.nonce = vec![9; 24].into();
     choice.only = Some(name.into());
     choice.iterations.least = 16;
     choice.bindings.tls_exporter = name.ends_with("-PLUS").then(|| b"exported".to_vec());
@@ -338,7 +340,7 @@ fn no_secret_of_a_setup_is_formatted() {
             setup.channel_bindings(ChannelBindings::default());
             setup.channel_bindings(choice(name).bindings);
             let mut config = smtp();
-            setup.configure(&mut config);
+            setup.configure(&mut config, Security::Tls);
             log.debug(&config);
             log.debug(&setup);
             let mut connection = Connection::new(config, Security::Tls);
@@ -422,6 +424,56 @@ fn what_has_left_is_gone() {
 }
 
 /// The process's own memory, read as a file: what is left of a secret when nobody holds it any more.
+// S-60, S-63: a server that repeats what it was told, as those do that do not understand it, puts nothing secret into transcripts
+// and errors; anything else that it says is shown.
+#[test]
+fn what_a_server_repeats_is_not_shown() {
+    for (cut, repeats) in [(0, true), (12, true), (40, false)] {
+        let mut lab = within_tls(smtp(), &["AUTH PLAIN"]);
+        let credentials = Credentials::password("alice", "hunter2-canary").unwrap();
+        let mechanism = choose(&credentials, lab.connection.capabilities(), &choice("PLAIN")).unwrap();
+        lab.connection.auth(mechanism).unwrap();
+        let said = lab.says();
+        let shown = &said.trim_end()[..said.len() - 2 - cut.min(said.len() - 2)];
+        let reply = format!("500 5.5.1 Command unrecognized: \"{shown}\"");
+        let mut log = lab.connection.transcribe(reply.as_bytes()).to_string();
+        lab.hear(format!("{reply}\r\n"));
+        for event in lab.events() {
+            log += &format!("{event:?}");
+            if let Event::AuthFailed(failure) = event {
+                assert_eq!(failure.reply().code().get(), 500);
+                log += &Failure::Auth(Box::new(failure)).to_string();
+            }
+        }
+        assert!(!log.contains("AGFsaWNl"), "{log}");
+        assert_eq!(log.contains("Command unrecognized"), !repeats, "{log}");
+    }
+}
+
+// S-60: a private key whose line ends were lost, as happens in variables of an environment, is not in the error that says so.
+#[test]
+fn no_key_is_in_an_error() {
+    let identity = Authority::shared().issue(Leaf::Client);
+    let pem = identity.key_pem();
+    let in_one_line = pem.trim().replace("\r\n", "\n").replace('\n', " ");
+    let escaped = pem.replace("\r\n", "\n").replace('\n', "\\n");
+    let unfinished = pem.replace("-----END", "-----");
+    for key in [&in_one_line, &escaped, &unfinished] {
+        for result in [
+            Tls::default().identity(identity.certificate_pem().as_bytes(), key.as_bytes()),
+            Tls::default().identity(key.as_bytes(), pem.as_bytes()),
+            Tls::trusting_only(key.as_bytes()),
+        ] {
+            let error = result.unwrap_err();
+            let shown = format!("{error} {error:?}");
+            let octets = shown.split(|c: char| !c.is_ascii_digit()).filter_map(|number| number.parse().ok()).collect();
+            let decoded = String::from_utf8(octets).unwrap_or_default();
+            let body = pem.lines().nth(1).unwrap();
+            assert!(!shown.contains(body) && !decoded.contains(body), "{shown}");
+        }
+    }
+}
+
 #[cfg(target_os = "linux")]
 mod memory {
     use std::fs::{File, read_to_string};
@@ -505,6 +557,7 @@ mod memory {
         let mut broken = 0;
         for (tag, name, prefix, replies) in [
             (0, "PLAIN", &b"\0user\0"[..], &[][..]),
+            (8, "PLAIN", b"\0user\0", &["dropped"]),
             (7, "OAUTHBEARER", b"n,a=user,\x01auth=Bearer ", &[]),
             (1, "PLAIN", b"\0user\0", &["235 ok\r\n"]),
             (2, "PLAIN", b"\0user\0", &["535 no\r\n"]),
@@ -525,7 +578,11 @@ mod memory {
             let mechanism = choose(&credentials, lab.connection.capabilities(), &choice(name)).unwrap();
             lab.connection.auth(mechanism).unwrap();
             assert_eq!(found(&[&encoded]) != [0], name != "LOGIN", "the search works in what is about to leave");
-            if replies.is_empty() {
+            if replies == ["dropped"] {
+                // Whoever waited for it was cancelled within the line.
+                lab.connection.handle_transmitted(8, lab.time());
+                drop(std::mem::replace(&mut lab, Lab::new(smtp())));
+            } else if replies.is_empty() {
                 // The stream breaks within the line.
                 lab.connection.handle_transmitted(30, lab.time());
                 if broken > 0 {

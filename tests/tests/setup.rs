@@ -171,6 +171,8 @@ struct Run {
     choice: fn(&mut Choice),
     /// TLS is there from the start.
     implicit: bool,
+    /// The caller wants to say hello.
+    hello_by_hand: bool,
 }
 
 impl Run {
@@ -183,6 +185,7 @@ impl Run {
             bindings: ChannelBindings::default(),
             choice,
             implicit: false,
+            hello_by_hand: false,
         }
     }
 
@@ -194,8 +197,9 @@ impl Run {
     fn at(self, server: Server) -> Told {
         let mut setup = Setup::new(self.policy, self.credentials).entropy([7; 24]).choice(self.choice);
         let mut config = smtp();
-        setup.configure(&mut config);
+        config.automatic_hello = !self.hello_by_hand;
         let security = if self.implicit { Security::Tls } else { Security::Plaintext };
+        setup.configure(&mut config, security);
         let mut driver = Driver {
             connection: Connection::new(config, security),
             pending: server.greeting.bytes().collect(),
@@ -357,7 +361,7 @@ const ROWS: [Row; 57] = [
     ("greeting-501", |server| server.greeting = "501 what?\r\n", [End::None; 3]),
     ("greeting-530", |server| server.greeting = "530 no\r\n", [End::None; 3]),
     ("greeting-554", |server| server.greeting = "554 no\r\n", [End::None; 3]),
-    ("ehlo-220", |server| server.ehlo = Some("220 hello\r\n"), [End::None, Clear, Clear]),
+    ("ehlo-220", |server| server.ehlo = Some("220 hello\r\n"), [End::None; 3]),
     ("ehlo-221", |server| server.ehlo = Some("221 bye\r\n"), [End::None, Clear, Clear]),
     ("ehlo-250-all", |server| server.offers = ODD_MECHANISMS.into(), [End::None, Clear, Clear]),
     ("ehlo-250-empty", |server| server.offers = String::new(), [End::None, Clear, Clear]),
@@ -369,7 +373,7 @@ const ROWS: [Row; 57] = [
     ("ehlo-504", |server| server.ehlo = Some("504 no\r\n"), [End::None, Clear, Clear]),
     ("ehlo-530", |server| server.ehlo = Some("530 no\r\n"), [End::None, Clear, Clear]),
     ("ehlo-550", |server| server.ehlo = Some("550 no\r\n"), [End::None, Clear, Clear]),
-    ("ehlo-500-helo-220", |server| (no_ehlo(server), server.helo = "220 hi\r\n").1, [End::None, Clear, Clear]),
+    ("ehlo-500-helo-220", |server| (no_ehlo(server), server.helo = "220 hi\r\n").1, [End::None; 3]),
     ("ehlo-500-helo-221", |server| (no_ehlo(server), server.helo = "221 bye\r\n").1, [End::None, Clear, Clear]),
     ("ehlo-500-helo-354", |server| (no_ehlo(server), server.helo = "354 go\r\n").1, [End::None; 3]),
     ("ehlo-500-helo-421", |server| (no_ehlo(server), server.helo = "421 bye\r\n").1, [End::None; 3]),
@@ -557,7 +561,7 @@ fn refusals_of_starttls() {
         for credentials in [None, Some(password())] {
             let server = Server { starttls: reply, ..Server::new(&["AUTH PLAIN"]) };
             let told = Run { credentials, ..Run::new(TlsPolicy::Require) }.at(server);
-            let Err(failure @ Failure::TlsRequired { reply: Some(reply) }) = &told.setup else {
+            let Err(failure @ Failure::TlsRequired { reply: Some(reply), .. }) = &told.setup else {
                 panic!("{:?}", told.setup)
             };
             assert_eq!((reply.code().get(), failure.is_transient()), (code, transient));
@@ -568,7 +572,7 @@ fn refusals_of_starttls() {
     }
     for reply in ["221 bye\r\n", "250 ok\r\n", "299 ok\r\n"] {
         let told = Run::new(TlsPolicy::Require).at(Server { starttls: reply, ..Server::new(&[]) });
-        assert!(matches!(told.setup, Err(Failure::TlsRequired { reply: Some(_) })), "{reply}");
+        assert!(matches!(told.setup, Err(Failure::TlsRequired { reply: Some(_), .. })), "{reply}");
     }
     // These end the session too, and nothing can be said any more.
     for reply in ["354 go on\r\n", "334 \r\n", "421 bye\r\n"] {
@@ -612,7 +616,7 @@ fn offers_that_were_taken_away() {
         ),
     ] {
         let told = Run::login(password()).at(Server::new(&[]).offering(keywords));
-        assert_eq!(told.setup, Err(Failure::TlsRequired { reply: None }));
+        assert_eq!(told.setup, Err(Failure::TlsRequired { reply: None, suspicious }));
         assert!(!told.setup.unwrap_err().is_transient());
         assert_eq!(told.report.starttls, StartTls::NotOffered { suspicious });
         assert_eq!(told.clear, "EHLO client.example\r\nQUIT\r\n");
@@ -651,7 +655,7 @@ fn no_helo_where_extensions_are_a_must() {
         results.extend(lab.events().iter().map(|event| setup.advance(&mut lab.connection, event)));
         assert!(!lab.says().contains("AUTH"));
     }
-    assert_eq!(results.last(), Some(&Err(Failure::TlsRequired { reply: None })));
+    assert_eq!(results.last(), Some(&Err(Failure::TlsRequired { reply: None, suspicious: false })));
 }
 
 // C-140, S-02: nothing is said between STARTTLS and the handshake, whatever the server offers and whatever is called.
@@ -801,6 +805,114 @@ fn hellos_by_hand_around_tls() {
     assert_eq!(lab.connection.starttls(), Err(UsageError::AlreadySecure));
     assert_eq!(lab.says(), "");
     lab.connection.begin(transaction(1)).unwrap();
+}
+
+// C-120, C-121, C-143, S-03: a hello that is left to the caller is said all the same where TLS or a login has to come before mail,
+// and otherwise ends the setup.
+#[test]
+fn a_hello_by_hand_is_no_way_around_tls() {
+    let run = |policy, credentials| Run { hello_by_hand: true, credentials, ..Run::new(policy) };
+    for login in [None, Some(password())] {
+        let authenticated = login.is_some();
+        let told = run(TlsPolicy::Require, login).at(Server::new(&["AUTH PLAIN"]));
+        assert!(told.delivered && told.clear == "EHLO client.example\r\nSTARTTLS\r\n");
+        assert_eq!(told.connection.is_authenticated(), authenticated);
+    }
+    let told = run(TlsPolicy::Require, None).at(Server::new(&[]).offering(&[]));
+    assert_eq!(told.setup, Err(Failure::TlsRequired { reply: None, suspicious: false }));
+    let told = run(TlsPolicy::Opportunistic, None).at(Server::new(&[]));
+    assert!(told.delivered && told.report.secure);
+    let told = run(TlsPolicy::None, Some(password())).at(Server::new(&[]).offering(&["AUTH CRAM-MD5"]));
+    assert!(told.delivered && told.connection.is_authenticated());
+    // Nothing to do: the session is the caller's from the greeting on, in clear and within TLS.
+    for (policy, security) in [(TlsPolicy::None, Security::Plaintext), (TlsPolicy::Require, Security::Tls)] {
+        let mut setup = Setup::new(policy, None);
+        let mut config = smtp();
+        config.automatic_hello = false;
+        setup.configure(&mut config, security);
+        let mut connection = Connection::new(config, security);
+        connection.handle_input(b"220 hi\r\n", Time::default());
+        let event = connection.poll_event().unwrap();
+        assert_eq!(setup.advance(&mut connection, &event), Ok(Step::Done));
+        assert_eq!(setup.report().secure, security == Security::Tls);
+        connection.ehlo().unwrap();
+    }
+}
+
+// S-50, C-120: the report names the mechanism that has authenticated the session, and none before it has.
+#[test]
+fn nothing_is_reported_before_it_is_so() {
+    let mut setup = Setup::new(TlsPolicy::None, Some(password())).choice(|choice| choice.danger_in_clear = true);
+    let mut config = smtp();
+    setup.configure(&mut config, Security::Plaintext);
+    let mut lab = Lab::new(config);
+    for reply in ["220 hi\r\n", "250-x\r\n250 AUTH LOGIN\r\n"] {
+        lab.says();
+        lab.hear(reply);
+        for event in lab.events() {
+            setup.advance(&mut lab.connection, &event).unwrap();
+        }
+    }
+    lab.connection.handle_eof();
+    for event in lab.events() {
+        assert!(setup.advance(&mut lab.connection, &event).is_err());
+    }
+    assert_eq!((setup.report().mechanism.as_deref(), setup.report().password_in_clear), (None, false));
+}
+
+// C-143: whether it helps to try again is the server's refusal of TLS to say, also where it is only the credentials that need TLS.
+#[test]
+fn refusals_of_tls_and_trying_again() {
+    for (starttls, transient) in [("454 not now\r\n", true), ("502 no\r\n", false), ("250 ok\r\n", false)] {
+        for policy in [TlsPolicy::Require, TlsPolicy::Opportunistic] {
+            let mut server = Server::new(&["AUTH PLAIN"]);
+            server.starttls = starttls;
+            let failure = Run { credentials: Some(password()), ..Run::new(policy) }.at(server).setup.unwrap_err();
+            assert!(matches!(failure, Failure::TlsRequired { reply: Some(_), suspicious: false }), "{failure}");
+            assert_eq!(failure.is_transient(), transient, "{starttls:?}");
+        }
+    }
+    let mut server = Server::new(&[]);
+    server.starttls = "220 go\r\n250 ok\r\n";
+    let failure = Run::new(TlsPolicy::Require).at(server).setup.unwrap_err();
+    assert!(!failure.is_transient(), "{failure}");
+    let failure = Run::new(TlsPolicy::Require).at(Server::new(&[]).offering(&["XXXXXXXX"])).setup.unwrap_err();
+    assert_eq!(failure, Failure::TlsRequired { reply: None, suspicious: true });
+}
+
+// C-120, S-03: who does not configure the connection by the setup gets no session without what the setup is for.
+#[test]
+fn a_setup_that_did_not_configure_fails_closed() {
+    for (policy, credentials) in [(TlsPolicy::Require, None), (TlsPolicy::None, Some(password()))] {
+        let mut setup = Setup::new(policy, credentials);
+        let mut config = smtp();
+        config.automatic_hello = false;
+        let mut lab = Lab::new(config);
+        lab.hear("220 hi\r\n");
+        let event = lab.events().remove(0);
+        let failure = setup.advance(&mut lab.connection, &event).unwrap_err();
+        assert_eq!(failure, Failure::Usage(UsageError::NeedsHello));
+        assert_eq!(lab.says(), "QUIT\r\n");
+    }
+}
+
+// C-143, S-03: a driver that nobody brings within TLS finds out before a word is said.
+#[test]
+fn a_stream_that_nobody_upgrades() {
+    let connection = |security| Connection::new(smtp(), security);
+    let clear = connection(Security::Plaintext);
+    let required = Setup::new(TlsPolicy::Require, None).without_upgrade(&clear);
+    assert!(matches!(required, Err(UsageError::NobodyUpgrades)));
+    assert!(Setup::new(TlsPolicy::Require, None).without_upgrade(&connection(Security::Tls)).is_ok());
+    let mut setup = Setup::new(TlsPolicy::Opportunistic, None).without_upgrade(&clear).unwrap();
+    let mut lab = Lab::new(smtp());
+    for reply in ["220 hi\r\n", "250-x\r\n250 STARTTLS\r\n"] {
+        lab.says();
+        lab.hear(reply);
+    }
+    let last = lab.events().iter().map(|event| setup.advance(&mut lab.connection, event)).last();
+    assert_eq!(last, Some(Ok(Step::Done)));
+    assert_eq!(lab.says(), "");
 }
 
 // C-146: no greeting is awaited within TLS: one that comes before EHLO has left is nobody's reply, and one that comes behind it offers
@@ -1086,7 +1198,9 @@ fn scram_given_up_is_not_followed_by_a_weaker_mechanism() {
         server.sasl.account.trick = trick.clone();
         let told = Run::login(password()).at(server);
         assert_eq!(told.tried(), ["SCRAM-SHA-256"], "{trick:?}");
-        assert_eq!(told.auth_failure().0, AuthFailureKind::Local, "{trick:?}");
+        let refused = matches!(&trick, Trick::ServerFinal(last) if last.starts_with("e="));
+        let kind = if refused { AuthFailureKind::Credentials } else { AuthFailureKind::Local };
+        assert_eq!(told.auth_failure().0, kind, "{trick:?}");
         assert!(!told.within.contains("MAIL"));
         let ended = if told.closed == Some(CloseReason::ServerUnproven) { "" } else { "QUIT\r\n" };
         assert!(told.within.ends_with(ended));
@@ -1199,6 +1313,21 @@ fn bindings_that_were_taken_away() {
     assert!(told.delivered && told.connection.is_authenticated());
     let told = Run::login(password()).at(without);
     assert_eq!(gs2_header(&told), "n,,");
+
+    // Refused although it was offered: as if it had not been, and whoever did that is found out. Passed over at the caller's
+    // wish: the truth is that this side does not.
+    let mut refusing = Server::new(&["AUTH SCRAM-SHA-256-PLUS SCRAM-SHA-256 PLAIN"]);
+    refusing.refuses = vec![("SCRAM-SHA-256-PLUS", 504)];
+    refusing.sasl.account.offered = vec!["SCRAM-SHA-256-PLUS".into(), "SCRAM-SHA-256".into()];
+    let told = Run { bindings: client_bindings(), ..Run::login(password()) }.at(refusing.clone());
+    assert_eq!(told.tried(), ["SCRAM-SHA-256-PLUS", "SCRAM-SHA-256"]);
+    assert_eq!(told.auth_failure(), (AuthFailureKind::Credentials, 535));
+    let unbound: fn(&mut Choice) = |choice| {
+        choice.iterations.least = FEW;
+        choice.without = vec!["SCRAM-SHA-256-PLUS".into()];
+    };
+    let told = Run { bindings: client_bindings(), choice: unbound, ..Run::login(password()) }.at(refusing);
+    assert_eq!((gs2_header(&told).as_str(), told.delivered), ("n,,", true));
 
     let insisting: fn(&mut Choice) = |choice| {
         choice.iterations.least = FEW;
@@ -1336,11 +1465,34 @@ fn a_password_in_clear_is_reported() {
         assert_eq!(told.report.password_in_clear, shows, "{offered}");
         if mechanism.is_none() {
             assert!(told.tried().is_empty());
-            let ways =
-                [Some(&Failure::NoMechanism(ChooseError::NeedsTls)), Some(&Failure::TlsRequired { reply: None })];
+            let ways = [
+                Some(&Failure::NoMechanism(ChooseError::NeedsTls)),
+                Some(&Failure::TlsRequired { reply: None, suspicious: false }),
+            ];
             assert!(ways.contains(&told.setup.as_ref().err()), "{:?}", told.setup);
         }
     }
+    // A mechanism that was refused before it had said anything has shown nothing.
+    for (offered, shows) in [("AUTH LOGIN", false), ("AUTH PLAIN", true)] {
+        let mut server = Server::new(&[]).offering(&[offered]);
+        server.refuses = vec![("LOGIN", 504), ("PLAIN", 504)];
+        let run = Run { credentials: Some(password()), choice: accepting, ..Run::new(TlsPolicy::None) };
+        assert_eq!(run.at(server).report.password_in_clear, shows, "{offered}");
+    }
+    // The connection's configuration may accept the danger as well.
+    let mut setup = Setup::new(TlsPolicy::None, Some(password()));
+    let mut config = smtp();
+    config.danger_password_in_clear = true;
+    setup.configure(&mut config, Security::Plaintext);
+    let mut lab = Lab::new(config);
+    for reply in ["220 hi\r\n", "250-x\r\n250 AUTH PLAIN\r\n"] {
+        lab.says();
+        lab.hear(reply);
+        for event in lab.events() {
+            setup.advance(&mut lab.connection, &event).unwrap();
+        }
+    }
+    assert!(lab.says().starts_with("AUTH PLAIN "));
     // Within TLS the same choice is no danger.
     let told = Run { choice: accepting, ..Run::login(password()) }.at(Server::new(&["AUTH PLAIN"]));
     assert!(told.delivered && !told.report.password_in_clear);

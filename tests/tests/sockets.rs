@@ -10,8 +10,10 @@ use std::time::{Duration, Instant};
 use smtp_blocking::{Client, Error, Options, Stream};
 use smtp_conformance::lab::{smtp, transaction};
 use smtp_conformance::loopback::Loopback;
+use smtp_proto::sasl::Credentials;
 use smtp_proto::{
-    CommandLine, Failure, ForwardPath, HelloName, Outcome, Phase, Security, Setup, Timeouts, TlsPolicy, Verification,
+    CommandLine, Failure, ForwardPath, HelloName, Outcome, Phase, Security, Setup, Timeouts, TlsMode, TlsPolicy,
+    UsageError, Verification,
 };
 
 /// A server that does what `serve` says with its one connection.
@@ -109,6 +111,23 @@ fn lmtp_over_a_unix_socket() {
     client.quit().unwrap();
     assert_eq!(report.recipients().filter(|(_, outcome)| outcome.is_accepted()).count(), 1);
     assert!(server.join().unwrap().starts_with("LHLO "));
+}
+
+// C-147, S-03: TLS that was asked for by name is not given up because the stream is a Unix socket: it may lead anywhere.
+#[test]
+fn tls_is_not_given_up_on_a_unix_socket() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("smtp.sock");
+    let listener = UnixListener::bind(&path).unwrap();
+    for mode in [TlsMode::StartTls, TlsMode::Implicit] {
+        let credentials = Credentials::password("user", "password").unwrap();
+        let options = Options::smtp().tls_mode(mode).credentials(credentials).timeout(SHORT);
+        let error = Client::connect_unix(&path, options).unwrap_err();
+        assert!(matches!(error.failure(), Some(Failure::Usage(UsageError::NobodyUpgrades))), "{error}");
+        let mut said = Vec::new();
+        listener.accept().unwrap().0.read_to_end(&mut said).unwrap();
+        assert!(said.is_empty());
+    }
 }
 
 // the server refuses a long message half-way and hangs up; that is a refusal, not a broken stream.
@@ -321,7 +340,7 @@ fn content_that_is_owed_makes_busy() {
     let mut client = start(Stub::new(None), SHORT).unwrap();
     client.connection_mut().begin(transaction(1)).unwrap();
     while !matches!(client.next_event().unwrap(), smtp_proto::Event::BodyRequested { .. }) {}
-    assert!(matches!(client.noop(), Err(Error::Failure(Failure::Usage(smtp_proto::UsageError::Busy)))));
+    assert!(matches!(client.noop(), Err(Error::Failure(Failure::Usage(UsageError::Busy)))));
 }
 
 // smtplib's source_address; addresses of the other family are passed over.

@@ -3,6 +3,7 @@
 use std::error::Error as _;
 use std::io::{self, BufReader, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -12,7 +13,8 @@ use rustls::crypto::{CryptoProvider, ring};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::server::ParsedCertificate;
 use rustls::{
-    AlertDescription, CertificateError, ClientConfig, DigitallySignedStruct, ProtocolVersion, SignatureScheme,
+    AlertDescription, CertificateError, ClientConfig, DigitallySignedStruct, HandshakeKind, ProtocolVersion,
+    SignatureScheme,
 };
 use smtp_blocking::{Client, Error, Options, Stream, Tls, TlsStream, Transport};
 use smtp_conformance::lab::{smtp, transaction};
@@ -280,6 +282,7 @@ fn client_certificates() {
             let options = options(shared_authority()).tls_mode(mode).credentials(credentials());
             let error = Client::connect(&server.target(), options).unwrap_err();
             assert!(matches!(reason(&error), Some(rustls::Error::AlertReceived(_))), "{error}");
+            assert!(!error.is_transient(), "{error}");
             let record = server.record();
             assert!(record.types().is_some() && record.within.is_empty());
         }
@@ -292,6 +295,46 @@ fn client_certificates() {
     assert!(matches!(Client::connect(&server.target(), options), Err(Error::Tls { .. })));
     assert!(matches!(shared_authority().identity(b"", mine.key_pem().as_bytes()), Err(Error::Tls { .. })));
     assert!(matches!(shared_authority().identity(mine.certificate_pem().as_bytes(), b""), Err(Error::Tls { .. })));
+}
+
+/// Is a mail server, and hears how the client ends.
+fn farewell(session: &mut Session) -> io::Result<()> {
+    session.say("220 tls.example ready")?;
+    session.serve()?;
+    session.line().map(drop)
+}
+
+// The farewell within TLS ends with close_notify, and the next session with the same `Tls` resumes this one. Another `Tls` does not.
+#[test]
+fn sessions_end_and_resume() {
+    let tls = shared_authority();
+    for versions in VERSIONS {
+        let plan = Plan { versions, ..Plan::implicit() };
+        let server = plan.script(farewell).start();
+        let tls = tls.clone();
+        for (tls, kind) in [
+            (tls.clone(), HandshakeKind::Full),
+            (tls, HandshakeKind::Resumed),
+            (shared_authority(), HandshakeKind::Full),
+        ] {
+            let client = Client::connect(&server.target(), options(tls).tls_mode(TlsMode::Implicit)).unwrap();
+            assert_eq!(client.stream().tls().unwrap().handshake_kind(), Some(kind), "{versions:?}");
+            client.quit().unwrap();
+            assert!(server.record().close_notify);
+        }
+    }
+}
+
+// C-143, S-03: a stream that nobody brings within TLS hears nothing where TLS is required.
+#[test]
+fn tls_is_required_of_a_stream_that_has_none() {
+    let (stream, mut peer) = UnixStream::pair().unwrap();
+    peer.write_all(b"220 hi\r\n250-x\r\n250 STARTTLS\r\n").unwrap();
+    let options = Options::smtp().tls_mode(TlsMode::StartTls);
+    let error = Client::over(stream, Security::Plaintext, options).unwrap_err();
+    assert!(matches!(error.failure(), Some(Failure::Usage(UsageError::NobodyUpgrades))), "{error}");
+    // That the greeting was not read may be an error.
+    assert!(!matches!(peer.read(&mut [0; 64]), Ok(1..)));
 }
 
 /// Believes in one public key, whoever signed it for whichever name and time.
@@ -592,7 +635,7 @@ fn a_refused_starttls_where_it_is_required() {
             assert!(transient.is_none_or(|transient| error.is_transient() == transient), "{reply:?}: {error}");
             assert!(!format!("{error} {error:?}").contains('\x1b'), "{error}");
             if reply.starts_with("454") || reply.starts_with('5') {
-                assert!(matches!(error.failure(), Some(Failure::TlsRequired { reply: Some(_) })), "{error}");
+                assert!(matches!(error.failure(), Some(Failure::TlsRequired { reply: Some(_), .. })), "{error}");
             }
             let mut commands = server.record().commands_in_clear();
             commands.retain(|command| command != "QUIT");
@@ -610,7 +653,9 @@ fn no_starttls_where_it_is_required() {
         let by_default = options(shared_authority()).credentials(credentials());
         for options in [starttls(), starttls().credentials(credentials()), by_default] {
             let error = Client::connect(&server.target(), options).unwrap_err();
-            assert!(matches!(error.failure(), Some(Failure::TlsRequired { reply: None })), "{error}");
+            let crossed_out = in_clear.contains(&"XXXXXXXX");
+            let expected = Failure::TlsRequired { reply: None, suspicious: crossed_out };
+            assert_eq!(error.failure(), Some(&expected));
             assert!(!error.is_transient());
             let record = server.record();
             assert_eq!(record.commands_in_clear(), ["EHLO client.example", "QUIT"], "{in_clear:?}");
@@ -649,7 +694,12 @@ fn opportunistic_goes_on_in_clear_when_told() {
         assert!(record.handshake.is_none());
 
         let error = Client::connect(&server.target(), options().credentials(credentials())).unwrap_err();
-        assert!(matches!(error.failure(), Some(Failure::NoMechanism(ChooseError::NeedsTls))), "{error}");
+        // Where TLS was refused, that is the reason.
+        let reason = error.failure().unwrap();
+        assert!(
+            matches!(reason, Failure::NoMechanism(ChooseError::NeedsTls) | Failure::TlsRequired { reply: Some(_), .. }),
+            "{error}"
+        );
         assert!(!server.record().commands_in_clear().iter().any(|command| command.starts_with("AUTH")));
     }
     let server = Plan::starttls().start();

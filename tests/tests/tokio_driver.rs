@@ -6,12 +6,17 @@ use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
+use rustls::HandshakeKind;
 use smtp_conformance::lab::{smtp, transaction};
 use smtp_conformance::loopback::Loopback;
 use smtp_conformance::model::{Model, Policy};
 use smtp_conformance::tls_server::{Authority, Leaf, Plan, Session};
-use smtp_proto::{CloseReason, Event, Failure, HelloName, Outcome, Phase, Security, Setup, TlsMode, TlsPolicy};
+use smtp_proto::sasl::ChannelBindings;
+use smtp_proto::{
+    CloseReason, Event, Failure, HelloName, Outcome, Phase, Security, Setup, TlsMode, TlsPolicy, UsageError,
+};
 use smtp_tokio::{Client, Error, Options, Tls};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream, ReadBuf, duplex};
 
@@ -329,9 +334,110 @@ async fn a_final_reply_in_front_of_a_forged_record() {
 #[tokio::test]
 async fn a_configuration_is_not_half_used() {
     let (config, _) = Tls::trusting_only(Authority::shared().pem().as_bytes()).unwrap().start("localhost").unwrap();
-    let server = Plan::implicit().start();
     let options = within_tls(TlsMode::Implicit).tls(Tls::from_config(config).tls13_only());
-    let error = Client::connect(&server.target(), options).await.unwrap_err();
+    // Nobody listens there, and nobody was asked.
+    let error = Client::connect("localhost:1", options).await.unwrap_err();
     assert!(matches!(error, Error::Tls { .. }), "{error}");
-    assert!(server.record().wire.is_empty());
+}
+
+// The farewell within TLS ends with close_notify, and the next session with the same `Tls` resumes this one.
+#[tokio::test]
+async fn sessions_end_and_resume() {
+    let tls = Tls::trusting_only(Authority::shared().pem().as_bytes()).unwrap();
+    let server = Plan::implicit()
+        .script(|session| {
+            session.say("220 tls.example ready")?;
+            session.serve()?;
+            session.line().map(drop)
+        })
+        .start();
+    for kind in [HandshakeKind::Full, HandshakeKind::Resumed] {
+        let options = within_tls(TlsMode::Implicit).tls(tls.clone());
+        let client = Client::connect(&server.target(), options).await.unwrap();
+        assert_eq!(client.stream().tls().unwrap().handshake_kind(), Some(kind));
+        client.quit().await.unwrap();
+        assert!(server.record().close_notify);
+    }
+}
+
+// C-143, S-03: a stream that nobody brings within TLS hears nothing where TLS is required.
+#[tokio::test]
+async fn tls_is_required_of_a_stream_that_has_none() {
+    let (stream, mut peer) = duplex(1024);
+    peer.write_all(b"220 hi\r\n250-x\r\n250 STARTTLS\r\n").await.unwrap();
+    let options = Options::smtp().tls_mode(TlsMode::StartTls);
+    let error = Client::over(stream, Security::Plaintext, options).await.unwrap_err();
+    assert!(matches!(error.failure(), Some(Failure::Usage(UsageError::NobodyUpgrades))), "{error}");
+    assert_eq!(peer.read(&mut [0; 64]).await.unwrap(), 0);
+}
+
+// C-148, S-43: a handshake of the caller's has the time that STARTTLS has.
+#[tokio::test(start_paused = true)]
+async fn a_handshake_of_the_callers_has_a_limit() {
+    let (stream, mut peer) = duplex(1024);
+    peer.write_all(b"220 hi\r\n").await.unwrap();
+    let server = async {
+        for reply in ["250-x\r\n250 STARTTLS\r\n", "220 go\r\n"] {
+            assert!(peer.read(&mut [0; 64]).await.unwrap() > 0);
+            peer.write_all(reply.as_bytes()).await.unwrap();
+        }
+        std::future::pending::<()>().await
+    };
+    let client = Client::start_tls(stream, smtp(), in_clear(), async |_| {
+        std::future::pending::<Result<(DuplexStream, ChannelBindings), io::Error>>().await
+    });
+    tokio::select! {
+        () = server => unreachable!(),
+        result = client => assert!(result.unwrap_err().is_timeout()),
+    }
+}
+
+/// A stream that always has something to read which comes to nothing, as TLS has for a server that sends tickets without end.
+struct Busy(DuplexStream);
+
+impl AsyncRead for Busy {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if let Poll::Ready(result) = Pin::new(&mut self.0).poll_read(cx, buffer) {
+            return Poll::Ready(result);
+        }
+        // Until Tokio wants another task to have its turn.
+        while pin!(tokio::task::consume_budget()).poll(cx).is_ready() {}
+        Poll::Pending
+    }
+}
+
+impl AsyncWrite for Busy {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, octets: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.0).poll_write(cx, octets)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_shutdown(cx)
+    }
+}
+
+// S-36, S-43, C-59: deadlines hold against a stream that never comes to rest.
+#[tokio::test(start_paused = true)]
+async fn a_busy_stream_does_not_stop_the_clock() {
+    let (stream, _peer) = duplex(64);
+    let mut config = smtp();
+    config.timeouts.greeting = Duration::from_secs(3);
+    // On the clock that only this moves, for nothing is ever idle.
+    let clock = async {
+        for _ in 0..100 {
+            tokio::time::advance(Duration::from_secs(1)).await;
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::select! {
+        biased;
+        result = Client::start(Busy(stream), Security::Plaintext, config, in_clear()) => {
+            assert!(result.unwrap_err().is_timeout());
+        }
+        () = clock => panic!("the deadline has passed long ago"),
+    }
 }

@@ -17,6 +17,9 @@ const MOST_CHALLENGES: usize = 10;
 const LONGEST_CHALLENGE: usize = 16 * 1024;
 const MOST_OCTETS: usize = 64 * 1024;
 
+/// Octets that are no accident when they are said again.
+const ECHO: usize = 8;
+
 /// An exchange under way.
 #[derive(Debug)]
 pub(super) struct Exchange {
@@ -25,6 +28,8 @@ pub(super) struct Exchange {
     held_back: Option<Secret>,
     challenges: usize,
     octets: usize,
+    /// What was said last, encoded.
+    said: Zeroizing<String>,
     /// Why this side has cancelled.
     cancelled: Option<SaslError>,
     /// A challenge waits for the caller.
@@ -70,11 +75,27 @@ impl Exchange {
     }
 
     fn new(party: Party) -> Self {
-        Self { party, held_back: None, challenges: 0, octets: 0, cancelled: None, asking: false }
+        Self {
+            party,
+            held_back: None,
+            challenges: 0,
+            octets: 0,
+            said: Zeroizing::default(),
+            cancelled: None,
+            asking: false,
+        }
     }
 
     pub(super) fn name(&self) -> &str {
         self.party.name()
+    }
+
+    /// Whether whoever reads what is said can log in afterwards. What the caller says may be anything.
+    pub(super) fn exposes_password(&self) -> bool {
+        match &self.party {
+            Party::Mechanism(mechanism) => mechanism.exposes_password(),
+            Party::Caller(_) => true,
+        }
     }
 
     /// What to put on the command line. An empty response is `=` there, and one that makes the line too long, or is not
@@ -123,6 +144,21 @@ impl Exchange {
                 Answer::Cancel
             }
         }
+    }
+
+    /// What is said now.
+    pub(super) fn says(&mut self, encoded: &str) {
+        self.said = Zeroizing::new(encoded.into());
+    }
+
+    /// Whether a line of the server's repeats what was said, as those do that quote what they do not understand.
+    pub(super) fn is_echoed_in(&self, line: &[u8]) -> bool {
+        let is_base64 = |octet: &u8| octet.is_ascii_alphanumeric() || matches!(octet, b'+' | b'/' | b'=');
+        let said = self.said.as_bytes();
+        line.split(|octet| !is_base64(octet)).any(|word| {
+            word.len() >= ECHO && memchr::memmem::find(said, word).is_some()
+                || said.len() >= ECHO && memchr::memmem::find(word, said).is_some()
+        })
     }
 
     /// The caller's answer is due; afterwards it is not. `cancelled` says that it is none.

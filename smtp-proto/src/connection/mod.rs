@@ -59,6 +59,8 @@ pub struct Connection {
     greeted: bool,
     /// AUTH succeeded.
     authenticated: bool,
+    /// Something that shows a password was said in clear.
+    exposed_password: bool,
     capabilities: Capabilities,
     session: Session,
     /// The transaction that is on its way to its terminator.
@@ -116,6 +118,7 @@ impl Connection {
             secure: security == Security::Tls,
             greeted: false,
             authenticated: false,
+            exposed_password: false,
             capabilities: Capabilities::default(),
             session: Session::Starting,
             current: None,
@@ -288,7 +291,8 @@ impl Connection {
 
 /// Getters.
 impl Connection {
-    /// What the server offers, by the last hello. Empty before it, after HELO and while TLS is being set up.
+    /// What the server offers, by the last hello. Empty before it and after HELO. Until TLS is established it is what was
+    /// said in clear, and from then to the hello within TLS it is empty again.
     pub fn capabilities(&self) -> &Capabilities {
         &self.capabilities
     }
@@ -334,11 +338,21 @@ impl Connection {
         self.authenticated
     }
 
+    /// Whether a password or token that can be used again has been said, or something that leads to it, while octets
+    /// travelled in clear.
+    pub fn has_exposed_password(&self) -> bool {
+        self.exposed_password
+    }
+
     /// A line that came from the server, or the part of one that came in one piece, for a transcript: escaped, and the
-    /// challenges of a SASL exchange hidden.
+    /// challenges of a SASL exchange hidden, and what repeats a response of ours.
     pub fn transcribe<'a>(&self, line: &'a [u8]) -> Received<'a> {
-        let challenge = !self.decoder.is_empty() || line.starts_with(b"334");
-        let hidden = matches!(self.session, Session::Authenticating(_)) && challenge;
+        let hidden = match &self.session {
+            Session::Authenticating(exchange) => {
+                !self.decoder.is_empty() || line.starts_with(b"334") || exchange.is_echoed_in(line)
+            }
+            _ => false,
+        };
         Received { line, hidden }
     }
 
@@ -358,7 +372,7 @@ pub struct Received<'a> {
 impl fmt::Display for Received<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.hidden {
-            return write!(f, "<{} octets of a challenge>", self.line.len());
+            return write!(f, "<{} octets of an authentication>", self.line.len());
         }
         let line = self.line.strip_suffix(b"\n").unwrap_or(self.line);
         Escaped(line.strip_suffix(b"\r").unwrap_or(line)).fmt(f)

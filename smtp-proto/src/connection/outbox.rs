@@ -156,6 +156,13 @@ impl Outbox {
     }
 }
 
+/// A connection may be dropped with a secret still on its way.
+impl Drop for Outbox {
+    fn drop(&mut self) {
+        self.discard();
+    }
+}
+
 /// Octets to write to the stream: derefs to `[u8]`, never empty.
 ///
 /// Its `Debug` shows commands escaped, and of content and of SASL exchanges only the size, so it is fit for any log.

@@ -126,6 +126,11 @@ impl Reply {
         self.truncated
     }
 
+    /// The code alone.
+    pub(crate) fn without_text(self) -> Self {
+        Self { text: Bytes::new(), truncated: self.truncated || !self.text.is_empty(), ..self }
+    }
+
     /// The path between angle brackets in a 251 or 551 reply: where the server says the recipient lives now
     /// (RFC 5321 section 3.4). The server's claim, not acted upon.
     pub fn forwarded_to(&self) -> Option<crate::ForwardPath> {

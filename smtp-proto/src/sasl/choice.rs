@@ -3,18 +3,21 @@
 use alloc::boxed::Box;
 use alloc::string::ToString;
 use alloc::vec::Vec;
+use core::fmt;
 
 use super::credentials::Kind;
 use super::oauth::{OAuthBearer, XOAuth2};
 use super::password::{CramMd5, Login, OneMessage};
 #[cfg(feature = "scram")]
 use super::scram::{Binding, Iterations, Scram, ScramHash};
-use super::{Credentials, Mechanism, SaslError};
+use super::{Credentials, Mechanism, SaslError, Secret};
 use crate::capability::Capabilities;
 use crate::escape::Escaped;
 
 /// What a TLS connection can bind an exchange to. Given by whoever did the handshake.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+///
+/// `Debug` shows which there are, and no octets.
+#[derive(Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ChannelBindings {
     /// 32 octets exported with label `EXPORTER-Channel-Binding` and an empty context (RFC 9266). On TLS 1.2 only with the
@@ -32,6 +35,14 @@ impl ChannelBindings {
     }
 }
 
+impl fmt::Debug for ChannelBindings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let exporter = self.tls_exporter.as_ref().map(|_| "tls-exporter");
+        let end_point = self.tls_server_end_point.as_ref().map(|_| "tls-server-end-point");
+        f.debug_set().entries(exporter.into_iter().chain(end_point)).finish()
+    }
+}
+
 /// What a choice depends on besides credentials and offers.
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
@@ -41,7 +52,7 @@ pub struct Choice {
     /// Whether a password or token may cross in clear. Default false.
     pub danger_in_clear: bool,
     /// Fresh randomness for this exchange: 18 octets or more. Without it SCRAM is not used.
-    pub nonce: Vec<u8>,
+    pub nonce: Secret,
     /// What TLS can bind the exchange to.
     pub bindings: ChannelBindings,
     /// Whether SCRAM has to be bound to TLS: without an offer of that, nothing is chosen.
@@ -151,8 +162,16 @@ pub fn choose(
         return Err(ChooseError::NotOffered { offered: offered.into() });
     }
     let safe = choice.secure || choice.danger_in_clear;
-    let candidate = usable.find(|candidate| safe || !candidate.needs_tls()).ok_or(ChooseError::NeedsTls)?;
-    build(&candidate, credentials, choice).map_err(ChooseError::Credentials)
+    let mut error = ChooseError::NeedsTls;
+    for candidate in usable.filter(|candidate| safe || !candidate.needs_tls()) {
+        match build(&candidate, credentials, choice) {
+            Ok(mechanism) => return Ok(mechanism),
+            // No mechanism prepares credentials but SCRAM, so another one may carry them.
+            Err(SaslError::Prohibited) => error = ChooseError::Credentials(SaslError::Prohibited),
+            Err(other) => return Err(ChooseError::Credentials(other)),
+        }
+    }
+    Err(error)
 }
 
 /// Every way to use the credentials, strongest first.
@@ -178,14 +197,17 @@ fn candidates(credentials: &Credentials, choice: &Choice, offers: &dyn Fn(&str) 
 #[cfg(feature = "scram")]
 fn scram_candidates(choice: &Choice, offers: &dyn Fn(&str) -> bool) -> Vec<Candidate> {
     const STRONGEST_FIRST: [ScramHash; 3] = [ScramHash::Sha512, ScramHash::Sha256, ScramHash::Sha1];
-    if choice.nonce.len() < 18 {
+    if choice.nonce.expose().len() < 18 {
         return Vec::new();
     }
     let bound = choice.bindings.preferred().map(|(name, octets)| Binding::To(name, octets.into()));
-    let offers_plus = STRONGEST_FIRST.iter().any(|hash| offers(hash.mechanism(true)));
+    let plus = STRONGEST_FIRST.map(|hash| hash.mechanism(true));
+    let offered = plus.iter().any(|name| offers(name));
+    let refused = plus.iter().any(|name| choice.tried.iter().any(|tried| **tried == **name));
     let unbound = match &bound {
-        // The server offers it for another hash at least; to say that it does not would be taken for an attack.
-        Some(_) if offers_plus => Binding::Unsupported,
+        // Passed over at the caller's wish. To say that the server does not offer it would be taken for an attack.
+        Some(_) if offered && !refused => Binding::Unsupported,
+        // Or was refused after it had been offered, perhaps by somebody in between: the server will know.
         Some(_) => Binding::NotOffered,
         None => Binding::Unsupported,
     };
@@ -203,9 +225,15 @@ fn build(candidate: &Candidate, credentials: &Credentials, choice: &Choice) -> R
     let authzid = credentials.authzid.as_deref();
     Ok(match (candidate, &credentials.kind) {
         #[cfg(feature = "scram")]
-        (Candidate::Scram(hash, binding), Kind::Password { authcid, password }) => {
-            Box::new(Scram::new(*hash, authzid, authcid, password, &choice.nonce, binding.clone(), choice.iterations)?)
-        }
+        (Candidate::Scram(hash, binding), Kind::Password { authcid, password }) => Box::new(Scram::new(
+            *hash,
+            authzid,
+            authcid,
+            password,
+            choice.nonce.expose(),
+            binding.clone(),
+            choice.iterations,
+        )?),
         (Candidate::CramMd5, Kind::Password { authcid, password }) => Box::new(CramMd5::new(authcid, password)),
         (Candidate::Plain, Kind::Password { authcid, password }) => {
             Box::new(OneMessage::plain(authzid.unwrap_or_default(), authcid, password))

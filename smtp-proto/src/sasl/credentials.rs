@@ -106,7 +106,9 @@ impl Credentials {
     }
 
     /// As [`token`](Self::token), with a function that gives the current token. It is asked for each attempt; after a refusal
-    /// it is asked once more, so that it can fetch a fresh one. `None`, or what is no token, ends the attempt.
+    /// it is asked once more, so that it can fetch a fresh one. `None`, or what is no token, ends the attempt. It is called
+    /// where the connection's events are handled: in a program that must not block there, it should hand out what another
+    /// task keeps fresh.
     ///
     /// # Errors
     ///

@@ -58,7 +58,8 @@ impl AuthFailure {
         self.error
     }
 
-    /// The server's own account within the exchange: the JSON of OAUTHBEARER and XOAUTH2. Octets of the server's choice.
+    /// The server's own account within the exchange: the JSON of OAUTHBEARER and XOAUTH2, the `e=` of SCRAM.
+    /// Octets of the server's choice.
     pub fn server_error(&self) -> Option<&[u8]> {
         self.server_error.as_deref()
     }

@@ -54,7 +54,8 @@ pub trait Mechanism: Send {
         true
     }
 
-    /// What the server said of its refusal within the exchange, such as the JSON of OAUTHBEARER (RFC 7628 section 3.2.2).
+    /// What the server said of its refusal within the exchange, such as the JSON of OAUTHBEARER (RFC 7628 section 3.2.2)
+    /// or the `e=` of SCRAM (RFC 5802 section 7).
     fn server_error(&mut self) -> Option<alloc::vec::Vec<u8>> {
         None
     }
@@ -76,8 +77,8 @@ pub enum SaslError {
     /// The server asks for too few iterations to protect the password, or for too many to be honest (RFC 7677 section 4).
     #[error("the server asks for {0} iterations, which is out of bounds")]
     Iterations(u32),
-    /// The server refused within the exchange (RFC 5802 section 7, `e=`).
-    #[error("the server refused within the exchange")]
+    /// The server refused within the exchange, and claimed success all the same.
+    #[error("the server refused within the exchange, and claimed success all the same")]
     ServerRefused,
     /// The server did not prove that it knows the password.
     #[error("the server did not prove that it knows the password")]

@@ -31,6 +31,11 @@ impl Exchange {
             Some(_) => Err(SaslError::UnexpectedChallenge),
         }
     }
+
+    /// Once the server has given an account of its refusal it has to refuse (RFC 7628 section 3.2.3).
+    fn believe(&self) -> Result<(), SaslError> {
+        if self.error.is_none() { Ok(()) } else { Err(SaslError::ServerRefused) }
+    }
 }
 
 /// OAUTHBEARER, RFC 7628.
@@ -63,6 +68,10 @@ impl Mechanism for OAuthBearer {
         self.0.refused(challenge, SEPARATOR)
     }
 
+    fn verify_success(&mut self) -> Result<(), SaslError> {
+        self.0.believe()
+    }
+
     fn server_error(&mut self) -> Option<Vec<u8>> {
         self.0.error.take()
     }
@@ -89,6 +98,10 @@ impl Mechanism for XOAuth2 {
 
     fn respond(&mut self, challenge: &[u8]) -> Result<Secret, SaslError> {
         self.0.refused(challenge, "")
+    }
+
+    fn verify_success(&mut self) -> Result<(), SaslError> {
+        self.0.believe()
     }
 
     fn server_error(&mut self) -> Option<Vec<u8>> {
@@ -129,6 +142,7 @@ mod tests {
             b"user=someuser@example.com\x01auth=Bearer ya29.vF9dft4qmTc2Nvb3RlckBhdHRhdmlzdGEuY29tCg\x01\x01"
         );
         assert_eq!(mechanism.respond(b"{\"status\":\"401\"}").unwrap().expose(), b"");
+        assert_eq!(mechanism.verify_success(), Err(SaslError::ServerRefused));
         assert_eq!(mechanism.server_error().unwrap(), b"{\"status\":\"401\"}");
     }
 }

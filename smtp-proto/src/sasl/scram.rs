@@ -144,6 +144,8 @@ pub(super) struct Scram {
     client_first_bare: String,
     nonce: String,
     state: State,
+    /// The server's account of its refusal, `e=`.
+    refusal: Option<Vec<u8>>,
 }
 
 #[derive(Debug)]
@@ -184,6 +186,7 @@ impl Scram {
             password: prepared_password(password)?,
             nonce,
             state: State::First,
+            refusal: None,
         })
     }
 
@@ -212,11 +215,8 @@ impl Scram {
 
     /// Checks the server's last message.
     fn check(&self, signature: &Secret, server_final: &str) -> Result<(), SaslError> {
-        let verifier = match server_final.split(',').next().and_then(|attribute| attribute.split_once('=')) {
-            Some(("v", verifier)) => verifier,
-            Some(("e", _)) => return Err(SaslError::ServerRefused),
-            _ => return Err(SaslError::MalformedChallenge),
-        };
+        let attribute = server_final.split(',').next().and_then(|attribute| attribute.split_once('='));
+        let Some(("v", verifier)) = attribute else { return Err(SaslError::MalformedChallenge) };
         let verifier = BASE64_STANDARD.decode(verifier).map_err(|_| SaslError::MalformedChallenge)?;
         // In the same time wherever they differ: as keyed hashes of each other's equal, not octet by octet.
         let key = self.nonce.as_bytes();
@@ -238,6 +238,11 @@ impl Mechanism for Scram {
         let challenge = core::str::from_utf8(challenge).map_err(|_| SaslError::MalformedChallenge)?;
         match core::mem::replace(&mut self.state, State::Failed) {
             State::First => self.prove(challenge),
+            // What it was refused for. The refusal proper comes once that is answered.
+            State::Proven(_) if challenge.starts_with("e=") => {
+                self.refusal = challenge.get(2..).map(|account| account.as_bytes().to_vec());
+                Ok(Secret::default())
+            }
             State::Proven(signature) => {
                 self.check(&signature, challenge)?;
                 self.state = State::Done;
@@ -253,6 +258,10 @@ impl Mechanism for Scram {
 
     fn exposes_password(&self) -> bool {
         false
+    }
+
+    fn server_error(&mut self) -> Option<Vec<u8>> {
+        self.refusal.take()
     }
 }
 
@@ -411,7 +420,6 @@ mod tests {
             ("v=7rriTRBi23WpRR/wtup+mMhUZUn/dB5nLTJRsjl95G4=", SaslError::ServerUnproven),
             ("v=", SaslError::ServerUnproven),
             ("v=***", SaslError::MalformedChallenge),
-            ("e=invalid-proof", SaslError::ServerRefused),
             ("", SaslError::MalformedChallenge),
         ] {
             let mut scram = scram(ScramHash::Sha256, "rOprNGfwEbeRWgbNEkqO");
@@ -419,6 +427,17 @@ mod tests {
             assert_eq!(scram.respond(last.as_bytes()).unwrap_err(), error, "{last}");
             assert_eq!(scram.verify_success(), Err(SaslError::ServerUnproven));
         }
+    }
+
+    // C-116: a refusal within the exchange is answered, and kept for the failure that follows; success after it is none.
+    #[test]
+    fn a_refusal_within_the_exchange() {
+        let mut scram = scram(ScramHash::Sha256, "rOprNGfwEbeRWgbNEkqO");
+        scram.respond(SERVER_FIRST_256.as_bytes()).unwrap();
+        assert_eq!(text(scram.respond(b"e=invalid-proof").unwrap()), "");
+        assert_eq!(scram.verify_success(), Err(SaslError::ServerUnproven));
+        assert_eq!(scram.server_error().unwrap(), b"invalid-proof");
+        assert_eq!(scram.respond(b"").unwrap_err(), SaslError::UnexpectedChallenge);
     }
 
     // C-127: what this side knows of channel binding is in the header, which the proof covers.

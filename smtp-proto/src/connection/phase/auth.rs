@@ -16,6 +16,10 @@ impl Connection {
     pub(in crate::connection) fn start_auth(&mut self, mut exchange: Exchange, given: Option<Secret>) {
         let initial = exchange.initial(given, self.config.initial_response);
         let start = self.outbox.end();
+        if let Some(encoded) = &initial {
+            self.exposed_password |= !self.secure && exchange.exposes_password();
+            exchange.says(encoded);
+        }
         self.outbox.auth(exchange.name(), initial.as_ref().map(|encoded| encoded.as_str()));
         let end = self.outbox.end();
         self.expected.push(Expect::Auth, usize::try_from(end - start).unwrap_or_default(), end);
@@ -27,24 +31,39 @@ impl Connection {
         let Session::Authenticating(exchange) = &mut self.session else { return false };
         let due = exchange.answered(response.err());
         if due {
-            self.respond(response.unwrap_or(CANCEL));
+            match response {
+                Ok(response) => self.respond(response),
+                Err(_) => self.say(CANCEL),
+            }
         }
         due
     }
 
-    fn respond(&mut self, line: &str) {
+    fn respond(&mut self, encoded: &str) {
+        let Session::Authenticating(exchange) = &mut self.session else { return };
+        exchange.says(encoded);
+        self.exposed_password |= !self.secure && exchange.exposes_password();
+        self.say(encoded);
+    }
+
+    fn say(&mut self, line: &str) {
+        if self.write_closed {
+            return;
+        }
         let length = self.outbox.secret_line(line);
         self.expected.push(Expect::Auth, length, self.outbox.end());
     }
 
     pub(super) fn on_auth(&mut self, reply: Reply) {
         let Session::Authenticating(exchange) = &mut self.session else { return };
+        let challenge = reply.code().get() == 334;
+        let reply = if !challenge && exchange.is_echoed_in(reply.text()) { reply.without_text() } else { reply };
         match reply.code().get() {
             // After a cancellation neither makes sense any more.
-            235 | 334 if exchange.is_cancelled() => self.close(CloseReason::Unsolicited(reply)),
+            235 | 334 if exchange.is_cancelled() => self.close(CloseReason::unsolicited(reply)),
             334 => match exchange.answer(&reply) {
                 Answer::Response(response) => self.respond(&response),
-                Answer::Cancel => self.respond(CANCEL),
+                Answer::Cancel => self.say(CANCEL),
                 Answer::AskCaller(challenge) => self.events.push_back(Event::AuthChallenge(Challenge(challenge))),
             },
             235 => match exchange.verify() {
@@ -54,8 +73,11 @@ impl Connection {
                     self.events.push_back(Event::Authenticated(reply));
                 }
                 Err(error) => {
-                    self.fail_auth(reply, Some(error));
-                    self.close(CloseReason::ServerUnproven);
+                    self.fail_auth(reply.clone(), Some(error));
+                    self.close(match error {
+                        SaslError::ServerRefused => CloseReason::unsolicited(reply),
+                        _ => CloseReason::ServerUnproven,
+                    });
                 }
             },
             _ => self.fail_auth(reply, None),

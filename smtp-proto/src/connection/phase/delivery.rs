@@ -99,7 +99,7 @@ impl Connection {
                 // LMTP owes one reply for each accepted recipient, so for a lone dot it would owe none: whatever came
                 // could not be told from the reply to the next command (RFC 2033 section 4.2).
                 GoAhead::Nobody if self.config.protocol == Protocol::Lmtp => {
-                    self.close(CloseReason::Unsolicited(reply));
+                    self.close(CloseReason::unsolicited(reply));
                 }
                 GoAhead::Nobody => {
                     self.session = Session::Busy;

@@ -3,8 +3,8 @@
 //! | expected | 2yz | 3yz | 4yz, 5yz |
 //! |---|---|---|---|
 //! | greeting | say hello | QUIT | QUIT |
-//! | EHLO, LHLO | ready | QUIT | 5yz in SMTP: HELO; else QUIT |
-//! | HELO | ready | QUIT | QUIT |
+//! | EHLO, LHLO | 220: close; else ready | QUIT | 5yz in SMTP: HELO; else QUIT |
+//! | HELO | 220: close; else ready | QUIT | QUIT |
 //! | AUTH | 235: authenticated, if the mechanism agrees; else failed | 334: next step; else close | failed |
 //! | STARTTLS | 220: handshake; else back to ready | hand over, close | back to ready |
 //! | MAIL | go on | fail, close | fail |
@@ -116,7 +116,7 @@ impl Connection {
         match (expect, reply.code().get()) {
             (_, SHUTTING_DOWN) => Some(CloseReason::ServerShutdown(reply.clone())),
             (Expect::Data, 354) | (Expect::Auth, 334) => None,
-            (_, 300..=399) => Some(CloseReason::Unsolicited(reply.clone())),
+            (_, 300..=399) => Some(CloseReason::unsolicited(reply.clone())),
             _ => None,
         }
     }
@@ -154,7 +154,7 @@ impl Connection {
         self.close(match code.get() {
             SHUTTING_DOWN => CloseReason::ServerShutdown(reply),
             _ if refused => CloseReason::Refused { phase: Phase::DataBlock, reply },
-            _ => CloseReason::Unsolicited(reply),
+            _ => CloseReason::unsolicited(reply),
         });
     }
 }

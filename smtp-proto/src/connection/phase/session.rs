@@ -9,6 +9,9 @@ use crate::connection::{Connection, queue};
 use crate::event::{CloseReason, Event, Phase};
 use crate::reply::{Reply, Severity};
 
+/// The code that answers no command but STARTTLS.
+const GREETING: u16 = 220;
+
 impl Connection {
     pub(super) fn on_greeting(&mut self, reply: Reply) {
         if reply.code().severity() != Severity::Completion {
@@ -47,6 +50,10 @@ impl Connection {
     }
 
     pub(super) fn on_hello(&mut self, expect: Expect, reply: Reply) {
+        // A second greeting (RFC 3207 section 4.2 has none within TLS): the reply to the hello is still to come.
+        if reply.code().get() == GREETING {
+            return self.close(CloseReason::unsolicited(reply));
+        }
         let automatic = matches!(self.session, Session::Starting);
         let accepted = reply.code().severity() == Severity::Completion;
         // Whatever an earlier hello taught is gone. A server that refuses stays in the state it was in (RFC 5321 section

@@ -169,7 +169,9 @@ fn starttls_not_offered(target: &Target) -> Result<(), Failed> {
     ] {
         let tap = Tap::new(target)?;
         let error = tap.connect(options).err().ok_or("there is a session")?;
-        let Some(Failure::TlsRequired { reply: None }) = error.failure() else { return Err(error.into()) };
+        let Some(Failure::TlsRequired { reply: None, suspicious: false }) = error.failure() else {
+            return Err(error.into());
+        };
         same(tap.heard()?.escape_ascii().to_string(), r"EHLO client.lab.test\r\nQUIT\r\n".into())?;
     }
     Ok(())
