@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::io::{self, BufRead};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use smtp_driver::{Error, Transcript, TranscriptHook};
@@ -165,8 +166,8 @@ impl<S: Stream> Client<S> {
     }
 
     /// Calls `hook` for everything that is sent and received from now on. Nothing secret is among it.
-    pub fn set_transcript(&mut self, hook: impl FnMut(Transcript<'_>) + Send + 'static) {
-        self.transcript = Some(Box::new(hook));
+    pub fn set_transcript(&mut self, hook: impl Fn(Transcript<'_>) + Send + Sync + 'static) {
+        self.transcript = Some(Arc::new(hook));
     }
 
     /// What the server offers.
@@ -434,7 +435,7 @@ impl<S: Stream> Client<S> {
         while self.connection.poll_transmit().is_some() && self.arm() {
             let Some(out) = self.connection.poll_transmit() else { break };
             let result = self.stream.write(&out);
-            if let (Ok(written), Some(hook)) = (&result, &mut self.transcript) {
+            if let (Ok(written), Some(hook)) = (&result, &self.transcript) {
                 out.first(*written).pieces().for_each(|piece| hook(Transcript::Sent(piece)));
             }
             let now = self.now();
@@ -503,7 +504,7 @@ impl<S: Stream> Client<S> {
             Ok(0) => self.connection.handle_eof(),
             Ok(length) => {
                 let octets = self.buffer.get(..length).unwrap_or(&self.buffer);
-                if let Some(hook) = &mut self.transcript {
+                if let Some(hook) = &self.transcript {
                     let lines = octets.split_inclusive(|&octet| octet == b'\n');
                     lines.for_each(|line| hook(Transcript::Received(self.connection.transcribe(line))));
                 }

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 
 use smtp_proto::sasl::{Choice, Credentials};
@@ -14,7 +15,7 @@ use crate::target;
 use crate::tls::Tls;
 use crate::transcript::{Transcript, TranscriptHook};
 
-/// How a server is connected to: the same for every driver.
+/// How a server is connected to: the same for every driver. Clones share what TLS sessions need to be resumed.
 ///
 /// ```
 /// use std::time::Duration;
@@ -22,6 +23,7 @@ use crate::transcript::{Transcript, TranscriptHook};
 ///
 /// let options = Options::smtp().connect_timeout(Duration::from_secs(10)).transcript(|line| eprintln!("{line}"));
 /// ```
+#[derive(Clone)]
 pub struct Options {
     config: Config,
     hello: Option<HelloName>,
@@ -101,9 +103,16 @@ impl Options {
 
     /// Calls `hook` for everything that is sent and received. Nothing secret is among it.
     #[must_use]
-    pub fn transcript(mut self, hook: impl FnMut(Transcript<'_>) + Send + 'static) -> Self {
-        self.transcript = Some(Box::new(hook));
+    pub fn transcript(mut self, hook: impl Fn(Transcript<'_>) + Send + Sync + 'static) -> Self {
+        self.transcript = Some(Arc::new(hook));
         self
+    }
+
+    /// Writes everything that is sent and received to `tracing`, at level TRACE and target `smtp`. Nothing secret is among it.
+    #[cfg(feature = "tracing")]
+    #[must_use]
+    pub fn traced(self) -> Self {
+        self.transcript(|line| tracing::trace!(target: "smtp", "{line}"))
     }
 
     /// How to come to TLS. Without it, [`TlsMode::default_for`] the port and the credentials.

@@ -1,6 +1,7 @@
 //! What goes over the wire, for people to read.
 
 use std::fmt;
+use std::sync::Arc;
 
 use smtp_proto::{Piece, Received};
 
@@ -16,8 +17,8 @@ pub enum Transcript<'a> {
     Received(Received<'a>),
 }
 
-/// Called for everything that is sent and received.
-pub type TranscriptHook = Box<dyn FnMut(Transcript<'_>) + Send>;
+/// Called for everything that is sent and received. Many sessions may share one.
+pub type TranscriptHook = Arc<dyn Fn(Transcript<'_>) + Send + Sync>;
 
 impl fmt::Display for Transcript<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -4,6 +4,7 @@ use std::fmt;
 use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -196,8 +197,8 @@ impl<S: Duplex> Client<S> {
     }
 
     /// Calls `hook` for everything that is sent and received from now on. Nothing secret is among it.
-    pub fn set_transcript(&mut self, hook: impl FnMut(Transcript<'_>) + Send + 'static) {
-        self.transcript = Some(Box::new(hook));
+    pub fn set_transcript(&mut self, hook: impl Fn(Transcript<'_>) + Send + Sync + 'static) {
+        self.transcript = Some(Arc::new(hook));
     }
 
     /// What the server offers.
@@ -484,7 +485,7 @@ impl<S: Duplex> Client<S> {
         while let Some(out) = self.connection.poll_transmit() {
             let Poll::Ready(result) = Pin::new(&mut self.stream).poll_write(cx, &out) else { break };
             moved = true;
-            if let (Ok(written), Some(hook)) = (&result, &mut self.transcript) {
+            if let (Ok(written), Some(hook)) = (&result, &self.transcript) {
                 out.first(*written).pieces().for_each(|piece| hook(Transcript::Sent(piece)));
             }
             let now = self.now();
@@ -524,7 +525,7 @@ impl<S: Duplex> Client<S> {
         match result {
             Ok(()) if octets.is_empty() => self.connection.handle_eof(),
             Ok(()) => {
-                if let Some(hook) = &mut self.transcript {
+                if let Some(hook) = &self.transcript {
                     let lines = octets.split_inclusive(|&octet| octet == b'\n');
                     lines.for_each(|line| hook(Transcript::Received(self.connection.transcribe(line))));
                 }

@@ -302,7 +302,7 @@ impl Target {
 struct Lines(Arc<Mutex<Vec<String>>>);
 
 impl Lines {
-    fn hook(&self) -> impl FnMut(Transcript<'_>) + Send + 'static {
+    fn hook(&self) -> impl Fn(Transcript<'_>) + Send + Sync + 'static {
         let lines = self.clone();
         move |line| lines.0.lock().unwrap_or_else(PoisonError::into_inner).push(line.to_string())
     }
