@@ -231,6 +231,13 @@ impl<S: Duplex> Client<S> {
         &mut self.connection
     }
 
+    /// Whether another message may follow: nothing is unfinished, and who the server takes us for is whom the options name.
+    #[cfg(feature = "pool")]
+    pub(crate) fn is_reusable(&self) -> bool {
+        let by_setup = self.connection.is_authenticated() == self.security.mechanism.is_some();
+        !self.begun && by_setup && self.connection.state() == State::Ready && self.connection.transaction().is_none()
+    }
+
     /// The stream.
     pub fn stream(&self) -> &S {
         &self.stream

@@ -27,11 +27,15 @@
 
 mod client;
 mod connect;
+#[cfg(feature = "pool")]
+mod pool;
 #[cfg(feature = "rustls")]
 mod tls;
 mod transport;
 
 pub use client::{Client, Duplex};
+#[cfg(feature = "pool")]
+pub use pool::{Pool, Pooled};
 pub use smtp_driver::{Error, Options, Transcript};
 #[cfg(feature = "rustls")]
 pub use smtp_driver::{Tls, rustls};

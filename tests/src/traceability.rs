@@ -32,7 +32,7 @@ pub fn trace(workspace: &Path) -> io::Result<Vec<Requirement>> {
     let list = fs::read_to_string(workspace.join("tests/requirements.txt"))?;
     let mut requirements: Vec<Requirement> = list.lines().filter_map(requirement).collect();
     let mut named: BTreeMap<String, Vec<String>> = BTreeMap::new();
-    for folder in ["smtp-proto", "smtp-blocking", "smtp-tokio", "tests"] {
+    for folder in ["smtp-proto", "smtp-driver", "smtp-blocking", "smtp-tokio", "tests"] {
         for file in rust_files(&workspace.join(folder))? {
             let shown = file.strip_prefix(workspace).unwrap_or(&file).display().to_string();
             for (test, ids) in tests_in(&fs::read_to_string(&file)?) {
@@ -104,6 +104,8 @@ fn tests_in(source: &str) -> Vec<(String, Vec<String>)> {
         } else if line.starts_with("#[test]") || line.starts_with("#[tokio::test") {
             is_test = true;
         } else if !line.starts_with("#[") {
+            // Tests of a runner of our own, which have no attribute.
+            is_test |= line.contains("-> Result<(), Failed>");
             if let (true, Some(name)) = (is_test, function_name(line)) {
                 tests.push((name.to_owned(), std::mem::take(&mut ids)));
             }
@@ -124,8 +126,13 @@ mod tests {
 
     #[test]
     fn tests_are_found_with_their_ids() {
-        let source = "// A note, not of C-99.\nuse x;\n\n/// Proves C-01\n// and R-02.\n#[test]\nfn one() {\n    // C-03 inside\n}\n// C-04\nfn helper() {}\n#[test]\nfn two() {}\n";
+        let source = "// A note, not of C-99.\nuse x;\n\n/// Proves C-01\n// and R-02.\n#[test]\nfn one() {\n    // C-03 inside\n}\n// C-04\nfn helper() {}\n#[test]\nfn two() {}\n// C-05\nfn three() -> Result<(), Failed> {\n";
         let tests = tests_in(source);
-        assert_eq!(tests, [("one".into(), vec!["C-01".into(), "R-02".into()]), ("two".into(), vec![])]);
+        let expected: [(String, Vec<String>); 3] = [
+            ("one".into(), vec!["C-01".into(), "R-02".into()]),
+            ("two".into(), vec![]),
+            ("three".into(), vec!["C-05".into()]),
+        ];
+        assert_eq!(tests, expected);
     }
 }
