@@ -1,5 +1,7 @@
 //! A transcript against the bare core, in simulated time.
 
+pub mod nonblocking;
+
 use std::time::Duration;
 
 use smtp_proto::{CloseReason, Connection, Event, Report, Security, Setup, State, Step, Time, UsageError};
@@ -23,6 +25,8 @@ pub struct Plan {
     pub cut_input: Option<usize>,
     /// The transport breaks behind so many octets of the client's.
     pub cut_output: Option<usize>,
+    /// The loop of the examples moves the octets, over a stream that would block.
+    pub readiness: Option<nonblocking::Readiness>,
 }
 
 impl Default for Plan {
@@ -34,6 +38,7 @@ impl Default for Plan {
             polls: None,
             cut_input: None,
             cut_output: None,
+            readiness: None,
         }
     }
 }
@@ -119,6 +124,8 @@ impl Runner<'_> {
             for step in order {
                 moved |= match step {
                     0 => self.hear_events(),
+                    1 if self.plan.readiness.is_some() => self.pump(),
+                    _ if self.plan.readiness.is_some() => false,
                     1 => self.pour(),
                     2 => self.transmit(),
                     // What is due is heard only once nothing is left to say, as a lock-step of both sides.
@@ -127,7 +134,7 @@ impl Runner<'_> {
                 // Polling for time at any moment changes nothing.
                 let _ = self.connection.poll_timeout(self.time());
             }
-            if !moved && !self.act() {
+            if !moved && !self.is_woken() && !self.act() {
                 break;
             }
         }

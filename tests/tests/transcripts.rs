@@ -5,7 +5,7 @@ use std::path::Path;
 use libtest_mimic::{Arguments, Failed, Trial};
 use smtp_conformance::app::{compare, compare_octets};
 use smtp_conformance::blocking_run;
-use smtp_conformance::core_run::{self, Plan, Run};
+use smtp_conformance::core_run::{self, Plan, Run, nonblocking};
 use smtp_conformance::peer::Pieces;
 use smtp_conformance::script::{Script, Verb};
 use smtp_conformance::tokio_run;
@@ -17,7 +17,7 @@ fn main() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("transcripts");
     let mut trials = Vec::new();
     for script in Script::all(&folder) {
-        let tests: [(&str, Test); 8] = [
+        let tests: [(&str, Test); 11] = [
             ("core", core_in_every_cut),
             ("core_random", core_in_random_order),
             ("core_cut_input", core_cut_at_every_octet_received),
@@ -26,6 +26,9 @@ fn main() {
             ("blocking_cut_input", |script| driver_cut_at_every_octet_received(script, blocking_run::run)),
             ("tokio", tokio_in_every_cut),
             ("tokio_cut_input", |script| driver_cut_at_every_octet_received(script, tokio_run::run)),
+            ("mio", |script| driver_in_every_cut(script, nonblocking::run)),
+            ("mio_cut_input", |script| driver_cut_at_every_octet_received(script, nonblocking::run)),
+            ("mio_cut_output", nonblocking_cut_at_every_octet_sent),
         ];
         for (kind, test) in tests {
             let script = script.clone();
@@ -167,6 +170,19 @@ fn core_cut_at_every_octet_sent(script: &Script) -> Result<(), Failed> {
     let whole = core_run::run(script, Plan::default());
     for cut in 0..script.client.len() {
         let run = core_run::run(script, Plan { cut_output: Some(cut), ..Plan::default() });
+        truthful(script, &whole, &run, |_, sent| sent <= cut).map_err(|error| format!("cut at {cut}: {error}"))?;
+    }
+    Ok(())
+}
+
+/// the same where what the server still has to say is read, as the examples do.
+fn nonblocking_cut_at_every_octet_sent(script: &Script) -> Result<(), Failed> {
+    let whole = core_run::run(script, Plan::default());
+    for cut in 0..script.client.len() {
+        let readiness = Some(nonblocking::Readiness::random(1 + cut as u64));
+        let mut run = core_run::run(script, Plan { cut_output: Some(cut), readiness, ..Plan::default() });
+        // Content is handed over further ahead of what leaves than this run can tell where it ends.
+        run.terminators.clone_from(&whole.terminators);
         truthful(script, &whole, &run, |_, sent| sent <= cut).map_err(|error| format!("cut at {cut}: {error}"))?;
     }
     Ok(())
