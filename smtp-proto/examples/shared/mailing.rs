@@ -144,7 +144,8 @@ impl Summary {
         }
     }
 
-    /// Prints it, to where a program that talks to the server by its standard output can print too. Anything but acceptance of every message for every recipient is a failure.
+    /// Prints it, to where a program that talks to the server by its standard output can print too. Anything but acceptance
+    /// of every message for every recipient is a failure.
     pub(crate) fn finish(result: Result<Self, Box<dyn Error>>) -> ExitCode {
         match result {
             Ok(summary) => {

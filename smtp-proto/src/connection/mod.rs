@@ -187,6 +187,9 @@ impl Connection {
 
     /// The transport has taken the first `taken` octets of what [`poll_transmit`](Self::poll_transmit) offered. More than
     /// were offered counts as all of them.
+    ///
+    /// With completion-based I/O an octet is taken when its write is submitted: from then on the server may have it, and its
+    /// reply may be read before the completion is.
     pub fn handle_transmitted(&mut self, taken: usize, now: Time) {
         self.outbox.advance(taken);
         self.arm(now);

@@ -2,16 +2,16 @@
 //! io_uring, by way of compio.
 //!
 //! ```text
-//! cargo run -p smtp-proto --example io_uring -- 127.0.0.1:25 --messages 5
+//! cargo run --manifest-path smtp-proto/examples/io_uring/Cargo.toml -- 127.0.0.1:25 --messages 5
 //! ```
 
 #[cfg(target_os = "linux")]
-#[path = "../shared/job.rs"]
+#[path = "../../shared/job.rs"]
 mod job;
 #[cfg(target_os = "linux")]
 mod linux;
 #[cfg(target_os = "linux")]
-#[path = "../shared/mailing.rs"]
+#[path = "../../shared/mailing.rs"]
 mod mailing;
 
 #[cfg(target_os = "linux")]
