@@ -441,3 +441,38 @@ async fn a_busy_stream_does_not_stop_the_clock() {
         () = clock => panic!("the deadline has passed long ago"),
     }
 }
+
+/// A log in memory.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl io::Write for Log {
+    fn write(&mut self, octets: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(octets);
+        Ok(octets.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+// S-60, S-61: what goes over the wire goes to `tracing`, at its level and under its name, without content.
+#[tokio::test]
+async fn transcripts_are_traced() {
+    let log = Log::default();
+    let writer = log.clone();
+    let subscriber = tracing_subscriber::fmt().with_max_level(tracing_subscriber::filter::LevelFilter::TRACE);
+    let subscriber = subscriber.with_ansi(false).without_time().with_writer(move || writer.clone()).finish();
+    let _guard = tracing::subscriber::set_default(subscriber);
+    let server = Loopback::smtp().unwrap();
+    let options = Options::smtp().hello_name(HelloName::parse("client.example").unwrap()).traced();
+    let mut client = Client::connect(&server.address().to_string(), options).await.unwrap();
+    client.send(transaction(1), &b"Subject: a canary\r\n"[..]).await.unwrap();
+    client.quit().await.unwrap();
+    let log = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+    for line in ["TRACE smtp: S: 220 ", "TRACE smtp: C: EHLO client.example\n", "TRACE smtp: C: QUIT\n"] {
+        assert!(log.contains(line), "{log}");
+    }
+    assert!(!log.contains("canary"), "{log}");
+}
