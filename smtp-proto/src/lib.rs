@@ -109,6 +109,7 @@ extern crate alloc;
 extern crate std;
 
 mod address;
+mod advice;
 mod body;
 mod capability;
 mod command;
@@ -130,6 +131,7 @@ mod time;
 mod transaction;
 
 pub use address::{AddressError, ForwardPath, HelloName, ReversePath};
+pub use advice::Advice;
 pub use body::{BodyError, DotStuffer, LineEndings, LongLines};
 pub use capability::{Capabilities, Extension};
 pub use command::{Command, CommandError, CommandLine};

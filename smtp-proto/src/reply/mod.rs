@@ -6,6 +6,7 @@
 mod code;
 mod decoder;
 mod framing;
+mod queue_id;
 mod verification;
 
 use alloc::string::String;
@@ -141,6 +142,21 @@ impl Reply {
         let (_, from_open) = text.split_once('<')?;
         let (path, _) = from_open.split_once('>')?;
         crate::ForwardPath::parse(path).ok()
+    }
+
+    /// What the server calls the message, in the final reply to its content: the id in its queue, for logs and for its
+    /// postmaster. In the shapes of Postfix, Exim, Exchange, Gmail, Amazon SES, Sendmail and their like; no standard has one.
+    ///
+    /// ```
+    /// # use smtp_proto::{ReplyLimits, parse_reply};
+    /// # let limits = ReplyLimits::default();
+    /// let (reply, _) = parse_reply(b"250 2.0.0 Ok: queued as 4XyZ12abcd\r\n", &limits)?.expect("it is complete");
+    /// assert_eq!(reply.to_owned().queue_id(), Some("4XyZ12abcd"));
+    /// # Ok::<(), smtp_proto::ReplyError>(())
+    /// ```
+    pub fn queue_id(&self) -> Option<&str> {
+        let text = core::str::from_utf8(&self.text).ok()?;
+        if self.code.severity() == Severity::Completion { queue_id::of_text(text) } else { None }
     }
 
     /// What a reply to VRFY says (RFC 5321 section 3.5.3).
