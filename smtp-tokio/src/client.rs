@@ -15,6 +15,7 @@ use smtp_proto::{
     SecurityReport, Setup, State, Step, Time, TlsPolicy, Transaction, TransactionId, UsageError,
 };
 use tokio::io::{AsyncBufRead, AsyncBufReadExt, AsyncRead, AsyncWrite, ReadBuf};
+use tokio::task::yield_now;
 use tokio::time::{Instant, Sleep, sleep, timeout};
 
 /// Octets read at a time.
@@ -450,6 +451,10 @@ impl<S: Duplex> Client<S> {
             }
             if let Some(reason) = self.connection.close_reason() {
                 return Err(Error::closed(reason.clone(), None, self.broken.take()));
+            }
+            // The core has something to compute, a few milliseconds at a time: others may have their turn in between.
+            if self.connection.poll_timeout(self.now()).is_some_and(|left| left.is_zero()) {
+                yield_now().await;
             }
             self.turn().await;
         }

@@ -10,7 +10,7 @@ use smtp_conformance::lab::{Lab, smtp, transaction};
 use smtp_conformance::sasl_server::{Account, MECHANISMS, SaslServer, Trick, converse, within_tls};
 use smtp_proto::sasl::{
     AuthFailure, AuthFailureKind, ChannelBindings, Choice, ChooseError, Credentials, CredentialsError, Iterations,
-    Mechanism, SaslError, Secret, choose,
+    Mechanism, Response, SaslError, Secret, choose,
 };
 use smtp_proto::{CloseReason, Config, Event, Extension, Parameter, ReplyError, State, UsageError};
 
@@ -164,9 +164,9 @@ impl Mechanism for Noted {
         self.initial.clone().map(Secret::from)
     }
 
-    fn respond(&mut self, challenge: &[u8]) -> Result<Secret, SaslError> {
+    fn respond(&mut self, challenge: &[u8]) -> Result<Response, SaslError> {
         self.notes.add(format!("challenge of {}", challenge.len()));
-        self.responses.pop_front().unwrap_or_else(|| Ok(Vec::new())).map(Secret::from)
+        self.responses.pop_front().unwrap_or_else(|| Ok(Vec::new())).map(|octets| Secret::from(octets).into())
     }
 
     fn verify_success(&mut self) -> Result<(), SaslError> {

@@ -12,13 +12,14 @@ use rustls::HandshakeKind;
 use smtp_conformance::lab::{smtp, transaction};
 use smtp_conformance::loopback::Loopback;
 use smtp_conformance::model::{Model, Policy};
+use smtp_conformance::sasl_server::{Account, SaslServer};
 use smtp_conformance::tls_server::{Authority, Leaf, Plan, Session};
-use smtp_proto::sasl::ChannelBindings;
+use smtp_proto::sasl::{ChannelBindings, Credentials};
 use smtp_proto::{
     CloseReason, Event, Failure, HelloName, Outcome, Phase, Security, Setup, TlsMode, TlsPolicy, UsageError,
 };
 use smtp_tokio::{Client, Error, Options, Tls};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream, ReadBuf, duplex};
+use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream, ReadBuf, duplex};
 
 fn in_clear() -> Setup {
     Setup::new(TlsPolicy::None, None)
@@ -475,4 +476,40 @@ async fn transcripts_are_traced() {
         assert!(log.contains(line), "{log}");
     }
     assert!(!log.contains("canary"), "{log}");
+}
+
+// S-37: a server that has a password hashed for long does not keep the other tasks of a runtime from their turns.
+#[tokio::test]
+async fn long_hashing_leaves_others_their_turns() {
+    const ITERATIONS: u32 = 200_000;
+    let (stream, server) = duplex(4096);
+    tokio::spawn(async move {
+        let mut sasl = SaslServer::new(Account { iterations: ITERATIONS, ..Account::default() });
+        let mut server = tokio::io::BufReader::new(server);
+        let mut reply = "220 hi\r\n".to_owned();
+        loop {
+            let mut line = String::new();
+            server.write_all(reply.as_bytes()).await.unwrap();
+            if server.read_line(&mut line).await.unwrap() == 0 {
+                return;
+            }
+            reply = match line.trim_end() {
+                "EHLO client.example" => "250-x\r\n250 AUTH SCRAM-SHA-256\r\n".into(),
+                line => sasl.hear(line),
+            };
+        }
+    });
+    let turns = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&turns);
+    tokio::spawn(async move {
+        loop {
+            counted.fetch_add(1, Ordering::SeqCst);
+            tokio::task::yield_now().await;
+        }
+    });
+    let setup = Setup::new(TlsPolicy::None, Some(Credentials::password("user", "pencil").unwrap())).entropy([7; 24]);
+    let client = Client::start(stream, Security::Plaintext, smtp(), setup).await.unwrap();
+    assert!(client.connection().is_authenticated());
+    // A turn for every few milliseconds at least.
+    assert!(turns.load(Ordering::SeqCst) > usize::try_from(ITERATIONS / 4096).unwrap());
 }

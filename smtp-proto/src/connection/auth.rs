@@ -10,7 +10,7 @@ use zeroize::Zeroizing;
 
 use crate::command::LINE_LIMIT;
 use crate::reply::Reply;
-use crate::sasl::{AuthFailure, Mechanism, SaslError, Secret};
+use crate::sasl::{AuthFailure, Mechanism, Response, SaslError, Secret};
 
 /// Challenges in one exchange, and octets in one of them and in all together.
 const MOST_CHALLENGES: usize = 10;
@@ -34,6 +34,8 @@ pub(super) struct Exchange {
     cancelled: Option<SaslError>,
     /// A challenge waits for the caller.
     asking: bool,
+    /// A challenge waits for the mechanism, which computes.
+    computing: bool,
 }
 
 /// Who answers challenges.
@@ -62,6 +64,8 @@ pub(super) enum Answer {
     Response(Zeroizing<String>),
     /// The caller has to say it.
     AskCaller(Secret),
+    /// It is not known yet.
+    Later,
     Cancel,
 }
 
@@ -83,6 +87,7 @@ impl Exchange {
             said: Zeroizing::default(),
             cancelled: None,
             asking: false,
+            computing: false,
         }
     }
 
@@ -130,15 +135,34 @@ impl Exchange {
         };
         let response = match (challenge, &mut self.party) {
             (Err(error), _) => Err(error),
-            (Ok(_), _) if self.held_back.is_some() => Ok(self.held_back.take().unwrap_or_default()),
+            (Ok(_), _) if self.held_back.is_some() => Ok(self.held_back.take().unwrap_or_default().into()),
             (Ok(challenge), Party::Mechanism(mechanism)) => mechanism.respond(challenge.expose()),
             (Ok(challenge), Party::Caller(_)) => {
                 self.asking = true;
                 return Answer::AskCaller(challenge);
             }
         };
+        self.encoded(response)
+    }
+
+    /// Goes on computing an answer.
+    pub(super) fn resume(&mut self) -> Answer {
+        let response = match &mut self.party {
+            Party::Mechanism(mechanism) => mechanism.resume(),
+            Party::Caller(_) => Err(SaslError::UnexpectedChallenge),
+        };
+        self.encoded(response)
+    }
+
+    pub(super) fn is_computing(&self) -> bool {
+        self.computing
+    }
+
+    fn encoded(&mut self, response: Result<Response, SaslError>) -> Answer {
+        self.computing = matches!(response, Ok(Response::Later));
         match response {
-            Ok(response) => Answer::Response(Zeroizing::new(BASE64_STANDARD.encode(response.expose()))),
+            Ok(Response::Say(response)) => Answer::Response(Zeroizing::new(BASE64_STANDARD.encode(response.expose()))),
+            Ok(Response::Later) => Answer::Later,
             Err(error) => {
                 self.cancelled = Some(error);
                 Answer::Cancel

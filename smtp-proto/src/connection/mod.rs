@@ -205,6 +205,10 @@ impl Connection {
 
     /// Time has passed. Calling it when nothing is due does nothing.
     pub fn handle_timeout(&mut self, now: Time) {
+        if self.is_computing() {
+            self.compute();
+            return self.arm(now);
+        }
         self.arm(now);
         let reply = self.reply_deadline.expired(self.now).map(|(phase, ..)| phase);
         let block = self.block_deadline.expired(self.now).map(|_| Phase::DataBlock);
@@ -277,10 +281,14 @@ impl Connection {
     }
 
     /// How long the driver may sleep before it calls [`handle_timeout`](Self::handle_timeout); zero when that is due,
-    /// `None` when nothing is waited for.
+    /// `None` when nothing is waited for. It is due when a deadline has passed, and again and again while the answer to a
+    /// challenge takes long to compute ([`sasl::Response::Later`](crate::sasl::Response::Later)).
     #[must_use]
     pub fn poll_timeout(&mut self, now: Time) -> Option<Duration> {
         self.arm(now);
+        if self.is_computing() {
+            return Some(Duration::ZERO);
+        }
         let at = self.reply_deadline.at().into_iter().chain(self.block_deadline.at()).min()?;
         Some(at.saturating_duration_since(self.now))
     }

@@ -37,7 +37,16 @@ pub trait Mechanism: Send {
     /// # Errors
     ///
     /// [`SaslError`] when there is none: the exchange is then cancelled and fails.
-    fn respond(&mut self, challenge: &[u8]) -> Result<Secret, SaslError>;
+    fn respond(&mut self, challenge: &[u8]) -> Result<Response, SaslError>;
+
+    /// Goes on with an answer that was [`Response::Later`], for some milliseconds.
+    ///
+    /// # Errors
+    ///
+    /// [`SaslError`] as for [`respond`](Self::respond), and when there is no such answer.
+    fn resume(&mut self) -> Result<Response, SaslError> {
+        Err(SaslError::UnexpectedChallenge)
+    }
 
     /// Whether the server's claim of success is to be believed. Mechanisms in which the server proves itself may refuse; the
     /// connection is then closed.
@@ -58,6 +67,23 @@ pub trait Mechanism: Send {
     /// or the `e=` of SCRAM (RFC 5802 section 7).
     fn server_error(&mut self) -> Option<alloc::vec::Vec<u8>> {
         None
+    }
+}
+
+/// What a mechanism says to a challenge.
+#[derive(Debug)]
+pub enum Response {
+    /// This. Raw octets.
+    Say(Secret),
+    /// It takes long to compute, and a part of that is done: [`Mechanism::resume`] goes on with it. Meanwhile
+    /// [`Connection::poll_timeout`](crate::Connection::poll_timeout) is zero, so that a loop with other things to do can do
+    /// them in between.
+    Later,
+}
+
+impl From<Secret> for Response {
+    fn from(secret: Secret) -> Self {
+        Self::Say(secret)
     }
 }
 
@@ -92,4 +118,13 @@ pub enum SaslError {
     /// The caller cancelled.
     #[error("cancelled by the caller")]
     Cancelled,
+}
+
+/// What a mechanism says in the end.
+#[cfg(test)]
+fn said(response: Result<Response, SaslError>) -> Secret {
+    match response {
+        Ok(Response::Say(secret)) => secret,
+        other => panic!("no response: {other:?}"),
+    }
 }

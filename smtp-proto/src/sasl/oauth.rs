@@ -4,7 +4,7 @@ use alloc::boxed::Box;
 use alloc::format;
 use alloc::vec::Vec;
 
-use super::{Mechanism, SaslError, Secret};
+use super::{Mechanism, Response, SaslError, Secret};
 
 /// Separates the parts of a message.
 const SEPARATOR: &str = "\x01";
@@ -25,9 +25,9 @@ impl Exchange {
     }
 
     /// A refusal comes as a challenge, which has to be answered before the refusal proper comes.
-    fn refused(&mut self, challenge: &[u8], answer: &str) -> Result<Secret, SaslError> {
+    fn refused(&mut self, challenge: &[u8], answer: &str) -> Result<Response, SaslError> {
         match self.error.replace(challenge.to_vec()) {
-            None => Ok(answer.into()),
+            None => Ok(Response::Say(answer.into())),
             Some(_) => Err(SaslError::UnexpectedChallenge),
         }
     }
@@ -64,7 +64,7 @@ impl Mechanism for OAuthBearer {
         Some(self.0.message.clone())
     }
 
-    fn respond(&mut self, challenge: &[u8]) -> Result<Secret, SaslError> {
+    fn respond(&mut self, challenge: &[u8]) -> Result<Response, SaslError> {
         self.0.refused(challenge, SEPARATOR)
     }
 
@@ -96,7 +96,7 @@ impl Mechanism for XOAuth2 {
         Some(self.0.message.clone())
     }
 
-    fn respond(&mut self, challenge: &[u8]) -> Result<Secret, SaslError> {
+    fn respond(&mut self, challenge: &[u8]) -> Result<Response, SaslError> {
         self.0.refused(challenge, "")
     }
 
@@ -111,6 +111,7 @@ impl Mechanism for XOAuth2 {
 
 #[cfg(test)]
 mod tests {
+    use super::super::said;
     use super::*;
 
     // C-129: the example of RFC 7628 section 4.1, and its failure of section 4.3.
@@ -123,7 +124,7 @@ mod tests {
             mechanism.initial_response().unwrap().expose(),
             b"n,a=user@example.com,\x01host=server.example.com\x01port=143\x01auth=Bearer vF9dft4qmTc2Nvb3RlckBhbHRhdmlzdGEuY29tCg==\x01\x01"
         );
-        assert_eq!(mechanism.respond(b"{\"status\":\"invalid_token\"}").unwrap().expose(), b"\x01");
+        assert_eq!(said(mechanism.respond(b"{\"status\":\"invalid_token\"}")).expose(), b"\x01");
         assert!(mechanism.respond(b"{}").is_err());
     }
 
@@ -141,7 +142,7 @@ mod tests {
             mechanism.initial_response().unwrap().expose(),
             b"user=someuser@example.com\x01auth=Bearer ya29.vF9dft4qmTc2Nvb3RlckBhdHRhdmlzdGEuY29tCg\x01\x01"
         );
-        assert_eq!(mechanism.respond(b"{\"status\":\"401\"}").unwrap().expose(), b"");
+        assert_eq!(said(mechanism.respond(b"{\"status\":\"401\"}")).expose(), b"");
         assert_eq!(mechanism.verify_success(), Err(SaslError::ServerRefused));
         assert_eq!(mechanism.server_error().unwrap(), b"{\"status\":\"401\"}");
     }

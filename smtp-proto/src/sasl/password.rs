@@ -7,7 +7,7 @@ use alloc::vec::Vec;
 use hmac::{Hmac, KeyInit, Mac};
 use md5::Md5;
 
-use super::{Mechanism, SaslError, Secret};
+use super::{Mechanism, Response, SaslError, Secret};
 
 /// A mechanism that is one message, to which the server has nothing to answer.
 #[derive(Debug)]
@@ -45,7 +45,7 @@ impl Mechanism for OneMessage {
         Some(self.message.clone())
     }
 
-    fn respond(&mut self, _: &[u8]) -> Result<Secret, SaslError> {
+    fn respond(&mut self, _: &[u8]) -> Result<Response, SaslError> {
         Err(SaslError::UnexpectedChallenge)
     }
 
@@ -73,11 +73,11 @@ impl Mechanism for Login {
         "LOGIN"
     }
 
-    fn respond(&mut self, _: &[u8]) -> Result<Secret, SaslError> {
+    fn respond(&mut self, _: &[u8]) -> Result<Response, SaslError> {
         self.prompts += 1;
         match self.prompts {
-            1 => Ok(self.authcid.as_bytes().to_vec().into()),
-            2 => Ok(self.password.clone()),
+            1 => Ok(Response::Say(self.authcid.as_bytes().to_vec().into())),
+            2 => Ok(Response::Say(self.password.clone())),
             _ => Err(SaslError::UnexpectedChallenge),
         }
     }
@@ -103,7 +103,7 @@ impl Mechanism for CramMd5 {
         "CRAM-MD5"
     }
 
-    fn respond(&mut self, challenge: &[u8]) -> Result<Secret, SaslError> {
+    fn respond(&mut self, challenge: &[u8]) -> Result<Response, SaslError> {
         if core::mem::replace(&mut self.answered, true) {
             return Err(SaslError::UnexpectedChallenge);
         }
@@ -111,7 +111,7 @@ impl Mechanism for CramMd5 {
         let mut mac = Hmac::<Md5>::new_from_slice(self.password.expose()).map_err(|_| SaslError::Prohibited)?;
         mac.update(challenge);
         let digest: Vec<_> = mac.finalize().into_bytes().iter().map(|octet| format!("{octet:02x}")).collect();
-        Ok(format!("{} {}", self.authcid, digest.concat()).into())
+        Ok(Response::Say(format!("{} {}", self.authcid, digest.concat()).into()))
     }
 
     fn exposes_password(&self) -> bool {
@@ -121,6 +121,7 @@ impl Mechanism for CramMd5 {
 
 #[cfg(test)]
 mod tests {
+    use super::super::said;
     use super::*;
 
     // C-125: the example of RFC 2195 section 2.
@@ -128,7 +129,7 @@ mod tests {
     fn the_example_of_cram_md5() {
         let mut mechanism = CramMd5::new("tim", &"tanstaaftanstaaf".into());
         assert!(mechanism.initial_response().is_none());
-        let response = mechanism.respond(b"<1896.697170952@postoffice.reston.mci.net>").unwrap();
+        let response = said(mechanism.respond(b"<1896.697170952@postoffice.reston.mci.net>"));
         assert_eq!(response.expose(), b"tim b913a602c7eda7a495b4e6e7334d3890");
         assert_eq!(mechanism.respond(b"again").unwrap_err(), SaslError::UnexpectedChallenge);
         assert!(!mechanism.exposes_password());
@@ -147,8 +148,8 @@ mod tests {
     #[test]
     fn login_counts_its_prompts() {
         let mut mechanism = Login::new("üser", &"pässword".into());
-        assert_eq!(mechanism.respond(b"Password:").unwrap().expose(), "üser".as_bytes());
-        assert_eq!(mechanism.respond(b"").unwrap().expose(), "pässword".as_bytes());
+        assert_eq!(said(mechanism.respond(b"Password:")).expose(), "üser".as_bytes());
+        assert_eq!(said(mechanism.respond(b"")).expose(), "pässword".as_bytes());
         assert!(mechanism.respond(b"Username:").is_err());
     }
 }

@@ -5,6 +5,7 @@ use alloc::format;
 use alloc::string::String;
 use alloc::vec;
 use alloc::vec::Vec;
+use core::fmt;
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
@@ -13,7 +14,7 @@ use sha1::Sha1;
 use sha2::{Digest, Sha256, Sha512};
 use zeroize::Zeroizing;
 
-use super::{Mechanism, SaslError, Secret};
+use super::{Mechanism, Response, SaslError, Secret};
 
 /// The hash that a SCRAM mechanism is named after.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -60,24 +61,53 @@ impl ScramHash {
         }
     }
 
-    /// `Hi` of RFC 5802 section 2.2.
-    fn stretch(self, password: &[u8], salt: &[u8], iterations: u32) -> Zeroizing<Vec<u8>> {
-        let mut key = Zeroizing::new(Vec::new());
-        match self {
-            Self::Sha1 => {
-                key.resize(20, 0);
-                pbkdf2::pbkdf2_hmac::<Sha1>(password, salt, iterations, &mut key);
-            }
-            Self::Sha256 => {
-                key.resize(32, 0);
-                pbkdf2::pbkdf2_hmac::<Sha256>(password, salt, iterations, &mut key);
-            }
-            Self::Sha512 => {
-                key.resize(64, 0);
-                pbkdf2::pbkdf2_hmac::<Sha512>(password, salt, iterations, &mut key);
-            }
+    fn stretch(self, password: &[u8], salt: &[u8], iterations: u32) -> Result<Box<dyn Stretch>, SaslError> {
+        Ok(match self {
+            Self::Sha1 => Box::new(Hi::<Hmac<Sha1>>::new(password, salt, iterations)?),
+            Self::Sha256 => Box::new(Hi::<Hmac<Sha256>>::new(password, salt, iterations)?),
+            Self::Sha512 => Box::new(Hi::<Hmac<Sha512>>::new(password, salt, iterations)?),
+        })
+    }
+}
+
+/// Iterations at a time: a few milliseconds.
+const AT_A_TIME: u32 = 4096;
+
+/// A password on its way to a key.
+trait Stretch: Send {
+    /// Does some iterations. The key, once all are done.
+    fn go_on(&mut self) -> Option<&[u8]>;
+}
+
+/// `Hi` of RFC 5802 section 2.2: PBKDF2 whose key is one block. Here rather than from the crate of that name because a server
+/// that asks for many iterations must not keep an event loop from its other connections.
+struct Hi<M> {
+    keyed: M,
+    block: Zeroizing<Vec<u8>>,
+    key: Zeroizing<Vec<u8>>,
+    left: u32,
+}
+
+impl<M: Mac + KeyInit + Clone> Hi<M> {
+    fn new(password: &[u8], salt: &[u8], iterations: u32) -> Result<Self, SaslError> {
+        // HMAC takes keys of any length.
+        let keyed = <M as KeyInit>::new_from_slice(password).map_err(|_| SaslError::Prohibited)?;
+        let first = keyed.clone().chain_update(salt).chain_update(1_u32.to_be_bytes()).finalize().into_bytes();
+        let block = Zeroizing::new(first.to_vec());
+        Ok(Self { keyed, key: block.clone(), block, left: iterations.saturating_sub(1) })
+    }
+}
+
+impl<M: Mac + Clone + Send> Stretch for Hi<M> {
+    fn go_on(&mut self) -> Option<&[u8]> {
+        let now = self.left.min(AT_A_TIME);
+        for _ in 0..now {
+            let next = self.keyed.clone().chain_update(&*self.block).finalize().into_bytes();
+            self.block.copy_from_slice(&next);
+            self.key.iter_mut().zip(&next).for_each(|(sum, octet)| *sum ^= octet);
         }
-        key
+        self.left -= now;
+        (self.left == 0).then_some(&*self.key)
     }
 }
 
@@ -148,15 +178,36 @@ pub(super) struct Scram {
     refusal: Option<Vec<u8>>,
 }
 
-#[derive(Debug)]
 enum State {
     /// Nothing was received yet.
     First,
+    /// The proof takes long to compute.
+    Proving(Proving),
     /// The proof was sent; the server has to answer with this signature.
     Proven(Secret),
     /// The server has proven itself.
     Done,
     Failed,
+}
+
+impl fmt::Debug for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::First => "First",
+            Self::Proving(_) => "Proving",
+            Self::Proven(_) => "Proven",
+            Self::Done => "Done",
+            Self::Failed => "Failed",
+        })
+    }
+}
+
+/// What the proof is made of.
+struct Proving {
+    salted: Box<dyn Stretch>,
+    /// The client's last message but for the proof.
+    without_proof: String,
+    auth_message: String,
 }
 
 impl Scram {
@@ -191,7 +242,7 @@ impl Scram {
     }
 
     /// Answers the server's first message with the proof (RFC 5802 section 3).
-    fn prove(&mut self, server_first: &str) -> Result<Secret, SaslError> {
+    fn begin_proof(&mut self, server_first: &str) -> Result<Response, SaslError> {
         let ServerFirst { nonce, salt, iterations } = ServerFirst::parse(server_first)?;
         if nonce.len() <= self.nonce.len() || !nonce.starts_with(&self.nonce) {
             return Err(SaslError::MalformedChallenge);
@@ -203,14 +254,23 @@ impl Scram {
         let without_proof = format!("c={},r={nonce}", BASE64_STANDARD.encode(header));
         let auth_message = format!("{},{server_first},{without_proof}", self.client_first_bare);
 
-        let salted = self.hash.stretch(self.password.expose(), &salt, iterations);
-        let client_key = Zeroizing::new(self.hash.hmac(&salted, b"Client Key"));
+        let salted = self.hash.stretch(self.password.expose(), &salt, iterations)?;
+        Ok(self.prove(Proving { salted, without_proof, auth_message }))
+    }
+
+    fn prove(&mut self, mut proving: Proving) -> Response {
+        let Proving { salted, without_proof, auth_message } = &mut proving;
+        let Some(salted) = salted.go_on() else {
+            self.state = State::Proving(proving);
+            return Response::Later;
+        };
+        let client_key = Zeroizing::new(self.hash.hmac(salted, b"Client Key"));
         let client_signature = self.hash.hmac(&self.hash.digest(&client_key), auth_message.as_bytes());
         let proof: Vec<u8> = client_key.iter().zip(&client_signature).map(|(a, b)| a ^ b).collect();
-        let server_key = Zeroizing::new(self.hash.hmac(&salted, b"Server Key"));
+        let server_key = Zeroizing::new(self.hash.hmac(salted, b"Server Key"));
         let server_signature = self.hash.hmac(&server_key, auth_message.as_bytes());
         self.state = State::Proven(server_signature.into());
-        Ok(format!("{without_proof},p={}", BASE64_STANDARD.encode(proof)).into())
+        Response::Say(format!("{without_proof},p={}", BASE64_STANDARD.encode(proof)).into())
     }
 
     /// Checks the server's last message.
@@ -234,21 +294,28 @@ impl Mechanism for Scram {
         Some(format!("{}{}", self.gs2_header, self.client_first_bare).into())
     }
 
-    fn respond(&mut self, challenge: &[u8]) -> Result<Secret, SaslError> {
+    fn respond(&mut self, challenge: &[u8]) -> Result<Response, SaslError> {
         let challenge = core::str::from_utf8(challenge).map_err(|_| SaslError::MalformedChallenge)?;
         match core::mem::replace(&mut self.state, State::Failed) {
-            State::First => self.prove(challenge),
+            State::First => self.begin_proof(challenge),
             // What it was refused for. The refusal proper comes once that is answered.
             State::Proven(_) if challenge.starts_with("e=") => {
                 self.refusal = challenge.get(2..).map(|account| account.as_bytes().to_vec());
-                Ok(Secret::default())
+                Ok(Secret::default().into())
             }
             State::Proven(signature) => {
                 self.check(&signature, challenge)?;
                 self.state = State::Done;
-                Ok(Secret::default())
+                Ok(Secret::default().into())
             }
-            State::Done | State::Failed => Err(SaslError::UnexpectedChallenge),
+            State::Proving(_) | State::Done | State::Failed => Err(SaslError::UnexpectedChallenge),
+        }
+    }
+
+    fn resume(&mut self) -> Result<Response, SaslError> {
+        match core::mem::replace(&mut self.state, State::Failed) {
+            State::Proving(proving) => Ok(self.prove(proving)),
+            _ => Err(SaslError::UnexpectedChallenge),
         }
     }
 
@@ -329,7 +396,7 @@ fn prepared_password(password: &Secret) -> Result<Secret, SaslError> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::ChannelBindings;
+    use super::super::{ChannelBindings, said};
     use super::*;
 
     /// An exchange with a given nonce, which the constructor would encode.
@@ -345,6 +412,11 @@ mod tests {
         String::from_utf8(secret.expose().to_vec()).unwrap()
     }
 
+    /// What is said to a challenge.
+    fn answer(scram: &mut Scram, challenge: &[u8]) -> String {
+        text(said(scram.respond(challenge)))
+    }
+
     const SERVER_FIRST_256: &str =
         "r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0,s=W22ZaJ0SNY7soEsUEjb6gQ==,i=4096";
 
@@ -353,14 +425,12 @@ mod tests {
     fn the_example_of_scram_sha_1() {
         let mut scram = scram(ScramHash::Sha1, "fyko+d2lbbFgONRv9qkxdawL");
         assert_eq!(text(scram.initial_response().unwrap()), "n,,n=user,r=fyko+d2lbbFgONRv9qkxdawL");
-        let response =
-            scram.respond(b"r=fyko+d2lbbFgONRv9qkxdawL3rfcNHYJY1ZVvWVs7j,s=QSXCR+Q6sek8bf92,i=4096").unwrap();
         assert_eq!(
-            text(response),
+            answer(&mut scram, b"r=fyko+d2lbbFgONRv9qkxdawL3rfcNHYJY1ZVvWVs7j,s=QSXCR+Q6sek8bf92,i=4096"),
             "c=biws,r=fyko+d2lbbFgONRv9qkxdawL3rfcNHYJY1ZVvWVs7j,p=v0X8v3Bz2T0CJGbJQyF0X+HI4Ts="
         );
         assert_eq!(scram.verify_success(), Err(SaslError::ServerUnproven));
-        assert_eq!(text(scram.respond(b"v=rmF9pqV8S7suAoZWja4dJRkFsKQ=").unwrap()), "");
+        assert_eq!(answer(&mut scram, b"v=rmF9pqV8S7suAoZWja4dJRkFsKQ="), "");
         assert_eq!(scram.verify_success(), Ok(()));
     }
 
@@ -368,7 +438,7 @@ mod tests {
     #[test]
     fn the_example_of_scram_sha_256() {
         let mut scram = scram(ScramHash::Sha256, "rOprNGfwEbeRWgbNEkqO");
-        let response = text(scram.respond(SERVER_FIRST_256.as_bytes()).unwrap());
+        let response = answer(&mut scram, SERVER_FIRST_256.as_bytes());
         assert_eq!(
             response,
             "c=biws,r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0,p=dHzbZapWIk4jUhN+Ute9ytag9zjfMHgsqmmiz7AndVQ="
@@ -413,6 +483,28 @@ mod tests {
         assert!(scram(ScramHash::Sha256, "rOprNGfwEbeRWgbNEkqO").respond(extended.as_bytes()).is_ok());
     }
 
+    // S-37: many iterations are done some at a time, with the same result; nothing else can be asked meanwhile.
+    #[test]
+    fn long_proofs_are_made_in_parts() {
+        let first = SERVER_FIRST_256.replace("i=4096", "i=10001");
+        let mut scram = scram(ScramHash::Sha256, "rOprNGfwEbeRWgbNEkqO");
+        let mut parts = 1;
+        let mut response = scram.respond(first.as_bytes()).unwrap();
+        while matches!(response, Response::Later) {
+            response = scram.resume().unwrap();
+            parts += 1;
+        }
+        assert_eq!(parts, 3);
+        let Response::Say(proof) = response else { panic!("{response:?}") };
+        // Computed by Python's hashlib.
+        assert!(text(proof).ends_with("p=dG1HMSKx5pE2HMgnoIqnnTWFQny7zBvWtF56H/LPs8Q="));
+        assert!(scram.resume().is_err());
+        let mut interrupted = self::scram(ScramHash::Sha256, "rOprNGfwEbeRWgbNEkqO");
+        assert!(matches!(interrupted.respond(first.as_bytes()), Ok(Response::Later)));
+        assert!(interrupted.respond(first.as_bytes()).is_err());
+        assert!(interrupted.resume().is_err());
+    }
+
     // C-116, S-52: a server that cannot prove itself is not believed.
     #[test]
     fn a_server_has_to_prove_itself() {
@@ -434,7 +526,7 @@ mod tests {
     fn a_refusal_within_the_exchange() {
         let mut scram = scram(ScramHash::Sha256, "rOprNGfwEbeRWgbNEkqO");
         scram.respond(SERVER_FIRST_256.as_bytes()).unwrap();
-        assert_eq!(text(scram.respond(b"e=invalid-proof").unwrap()), "");
+        assert_eq!(answer(&mut scram, b"e=invalid-proof"), "");
         assert_eq!(scram.verify_success(), Err(SaslError::ServerUnproven));
         assert_eq!(scram.server_error().unwrap(), b"invalid-proof");
         assert_eq!(scram.respond(b"").unwrap_err(), SaslError::UnexpectedChallenge);

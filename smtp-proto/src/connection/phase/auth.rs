@@ -61,11 +61,10 @@ impl Connection {
         match reply.code().get() {
             // After a cancellation neither makes sense any more.
             235 | 334 if exchange.is_cancelled() => self.close(CloseReason::unsolicited(reply)),
-            334 => match exchange.answer(&reply) {
-                Answer::Response(response) => self.respond(&response),
-                Answer::Cancel => self.say(CANCEL),
-                Answer::AskCaller(challenge) => self.events.push_back(Event::AuthChallenge(Challenge(challenge))),
-            },
+            334 => {
+                let answer = exchange.answer(&reply);
+                self.give(answer);
+            }
             235 => match exchange.verify() {
                 Ok(()) => {
                     self.authenticated = true;
@@ -82,6 +81,28 @@ impl Connection {
             },
             _ => self.fail_auth(reply, None),
         }
+    }
+
+    fn give(&mut self, answer: Answer) {
+        match answer {
+            Answer::Response(response) => self.respond(&response),
+            Answer::Cancel => self.say(CANCEL),
+            Answer::AskCaller(challenge) => self.events.push_back(Event::AuthChallenge(Challenge(challenge))),
+            // When the driver comes back.
+            Answer::Later => {}
+        }
+    }
+
+    /// Whether an answer is being computed.
+    pub(in crate::connection) fn is_computing(&self) -> bool {
+        matches!(&self.session, Session::Authenticating(exchange) if exchange.is_computing())
+    }
+
+    /// Goes on computing an answer, for some milliseconds.
+    pub(in crate::connection) fn compute(&mut self) {
+        let Session::Authenticating(exchange) = &mut self.session else { return };
+        let answer = exchange.resume();
+        self.give(answer);
     }
 
     fn fail_auth(&mut self, reply: Reply, error: Option<SaslError>) {
