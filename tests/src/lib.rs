@@ -10,6 +10,7 @@ pub mod peer;
 pub mod sasl_server;
 pub mod script;
 pub mod sendmail;
+pub mod simulation;
 pub mod tls_server;
 pub mod tokio_run;
 pub mod traceability;
