@@ -382,6 +382,8 @@ impl<S: Stream> Client<S> {
         self.prepare();
         let started = start(&mut self.connection);
         self.started(started)?;
+        // An answer that nobody has heard of until now is the answer to something else.
+        while self.connection.poll_event().is_some() {}
         loop {
             if let Event::Reply(reply) = self.next_event()? {
                 return Ok(reply);

@@ -425,6 +425,8 @@ impl<S: Duplex> Client<S> {
         self.prepare().await;
         let started = start(&mut self.connection);
         self.started(started)?;
+        // An answer that nobody has heard of until now is the answer to something else.
+        while self.connection.poll_event().is_some() {}
         self.begun = true;
         let reply = loop {
             if let Event::Reply(reply) = self.next_event().await? {

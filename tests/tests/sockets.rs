@@ -81,6 +81,15 @@ fn a_session() {
     assert_eq!(server.stored().len(), 4);
 }
 
+// S-43: an answer that nobody asked for by `next_event` is not taken for the answer to the next command.
+#[test]
+fn an_answer_that_was_left_behind() {
+    let server = Loopback::smtp().unwrap();
+    let mut client = Client::connect(&server.address().to_string(), Options::smtp()).unwrap();
+    client.connection_mut().noop().unwrap();
+    assert!(client.ehlo().unwrap().lines().count() > 1);
+}
+
 // C-160, C-161: LMTP over a Unix socket: a final reply for each recipient.
 #[test]
 fn lmtp_over_a_unix_socket() {

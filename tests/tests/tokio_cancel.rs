@@ -317,3 +317,16 @@ fn start_and_quit_at_every_poll() {
         }
     }
 }
+
+// S-43: an answer that nobody waited for any more is not taken for the answer to the next command.
+#[test]
+fn an_answer_that_was_left_behind() {
+    let runtime = runtime();
+    let _clock = runtime.enter();
+    let (mut client, server) = session(Verb::Noop);
+    client.connection_mut().noop().unwrap();
+    // The wait for it is cancelled.
+    assert!(poll(pin!(client.next_event()), &server, 3).is_none());
+    let reply = finish(client.ehlo(), &server).unwrap();
+    assert_eq!(reply.lines().count(), 3, "{reply}");
+}
