@@ -1,6 +1,7 @@
 //! The application: it sends its letters, cancels some, and sends again what was refused or not sent.
 
 use std::collections::VecDeque;
+use std::io;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -165,8 +166,13 @@ impl Post {
             Ok(report) => report,
             Err(error) => {
                 self.note(format!("m{number}: {error}"));
-                if matches!(error, Error::Message { .. }) {
-                    self.count("sources failed");
+                match &error {
+                    Error::Message { .. } => self.count("sources failed"),
+                    Error::Stream { error, .. } if error.kind() == io::ErrorKind::TimedOut => {
+                        self.count("never flushed")
+                    }
+                    Error::Stream { .. } => self.count("resets"),
+                    _ => {}
                 }
                 let Some(report) = error.report() else {
                     self.close(number, Fate::Unbegun);

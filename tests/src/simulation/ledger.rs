@@ -241,7 +241,7 @@ pub struct Tally(BTreeMap<&'static str, u64>);
 
 impl Tally {
     /// Everything that has to happen at least once in a long run.
-    pub const KINDS: [&'static str; 33] = [
+    pub const KINDS: [&'static str; 35] = [
         "sessions",
         "sends",
         "accepted",
@@ -258,6 +258,8 @@ impl Tally {
         "aborted",
         "cancelled in vain",
         "sources failed",
+        "resets",
+        "never flushed",
         "contents by DATA",
         "contents by BDAT",
         "contents for nobody",
