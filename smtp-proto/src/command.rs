@@ -148,6 +148,9 @@ pub enum CommandError {
     /// It is longer than 512 octets with its CRLF (RFC 5321 section 4.5.3.1.4).
     #[error("a command line is longer than {LINE_LIMIT} octets")]
     TooLong,
+    /// It is not a domain, nor one behind `@`, nor the name of a queue behind `#` (RFC 1985 section 5.1).
+    #[error("not a node of ETRN")]
+    Node,
     /// The verb changes the state of the session, which the core has to know of.
     #[error("{verb} changes the state of the session: use {instead}")]
     Reserved {
@@ -184,7 +187,11 @@ const RESERVED: &[(&str, &str)] = &[
 /// # Ok::<(), CommandError>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct CommandLine(Box<str>);
+pub struct CommandLine {
+    line: Box<str>,
+    /// The EHLO keyword that permits it, if one has to.
+    extension: Option<&'static str>,
+}
 
 impl CommandLine {
     /// Checks a line, given without its CRLF.
@@ -206,7 +213,7 @@ impl CommandLine {
         }
         match RESERVED.iter().find(|(reserved, _)| verb.eq_ignore_ascii_case(reserved)) {
             Some(&(verb, instead)) => Err(CommandError::Reserved { verb, instead }),
-            None => Ok(Self(line.into())),
+            None => Ok(Self { line: line.into(), extension: None }),
         }
     }
 
@@ -231,6 +238,24 @@ impl CommandLine {
         Self::new(&["EXPN ", list, parameter].concat())
     }
 
+    /// ETRN: please send what waits for `node` (RFC 1985): a domain, `@` and a domain for all its hosts, or `#` and the name of
+    /// a queue. The answer's meaning is [`Reply::queue_run`](crate::Reply::queue_run). Said only if the server offers ETRN.
+    ///
+    /// # Errors
+    ///
+    /// [`CommandError::Node`] when `node` is none of these, else as for [`new`](Self::new).
+    pub fn etrn(node: &str) -> Result<Self, CommandError> {
+        let is_node = match node.strip_prefix('#') {
+            Some(queue) => !queue.is_empty() && queue.bytes().all(|octet| octet.is_ascii_graphic()),
+            None => HelloName::parse(node.strip_prefix('@').unwrap_or(node))
+                .is_ok_and(|name| !name.as_str().starts_with('[')),
+        };
+        if !is_node {
+            return Err(CommandError::Node);
+        }
+        Ok(Self { extension: Some("ETRN"), ..Self::new(&["ETRN ", node].concat())? })
+    }
+
     /// HELP, on a topic or, if that is empty, in general.
     ///
     /// # Errors
@@ -242,13 +267,17 @@ impl CommandLine {
 
     /// The line without its CRLF.
     pub fn as_str(&self) -> &str {
-        &self.0
+        &self.line
+    }
+
+    pub(crate) fn extension(&self) -> Option<&'static str> {
+        self.extension
     }
 }
 
 impl fmt::Display for CommandLine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&crate::escape::Escaped(self.0.as_bytes()).to_string())
+        f.write_str(&crate::escape::Escaped(self.line.as_bytes()).to_string())
     }
 }
 
@@ -311,6 +340,7 @@ mod tests {
         }
     }
 
+    // C-98: and the arguments of lines with a constructor of their own.
     #[test]
     fn lines_that_are_no_command() {
         for line in ["", " NOOP", "1X", "X_Y", "é", "-X"] {
@@ -320,6 +350,13 @@ mod tests {
         assert_eq!(CommandLine::vrfy(&"a".repeat(506)), Err(CommandError::TooLong));
         assert_eq!(CommandLine::help("").unwrap().as_str(), "HELP");
         assert_eq!(CommandLine::expn("staff").unwrap().as_str(), "EXPN staff");
+        // C-98: a node of ETRN is a domain, with or without `@`, or a queue.
+        for node in ["example.org", "@example.org", "#queue-1"] {
+            assert_eq!(CommandLine::etrn(node).unwrap().as_str(), alloc::format!("ETRN {node}"));
+        }
+        for node in ["", "@", "#", "a b", "#a b", "@@a", "a@b", "[192.0.2.1]", "x\r\nQUIT", "#x\r\nQUIT"] {
+            assert_eq!(CommandLine::etrn(node), Err(CommandError::Node), "{node:?}");
+        }
     }
 
     proptest! {

@@ -142,7 +142,7 @@ pub use event::{Challenge, CloseReason, Event, Initiator, Phase};
 pub use outcome::{Outcome, Stage};
 pub use parameter::{BodyType, Parameter, ParameterError};
 pub use reply::{
-    EnhancedCode, Reply, ReplyCode, ReplyDecoder, ReplyError, ReplyLimits, ReplyRef, Severity, Verification,
+    EnhancedCode, QueueRun, Reply, ReplyCode, ReplyDecoder, ReplyError, ReplyLimits, ReplyRef, Severity, Verification,
     parse_reply,
 };
 pub use report::Report;

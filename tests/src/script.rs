@@ -103,7 +103,7 @@ pub enum Verb {
     Reset,
     /// `! starttls`
     StartTls,
-    /// `! line VERB argument`
+    /// `! line VERB argument`, `! etrn node`
     Line(CommandLine),
     /// `! wait`: for the server to end the session.
     Wait,
@@ -313,6 +313,7 @@ fn verb_of(line: &str, octets: Vec<u8>) -> Result<Verb, String> {
         "noop" => Verb::Noop,
         "reset" => Verb::Reset,
         "starttls" => Verb::StartTls,
+        "etrn" => Verb::Line(CommandLine::etrn(arguments).map_err(|error| error.to_string())?),
         "line" => Verb::Line(CommandLine::new(arguments).map_err(|error| error.to_string())?),
         "wait" => Verb::Wait,
         "quit" => Verb::Quit,

@@ -243,6 +243,9 @@ impl Connection {
         if !line.as_str().is_ascii() && !self.capabilities.supports(Extension::SmtpUtf8) {
             return Err(UsageError::NonAsciiAddress);
         }
+        if let Some(extension) = line.extension().filter(|extension| !self.capabilities.has(extension)) {
+            return Err(UsageError::MissingKeyword(extension.into()));
+        }
         self.start_command(&Command::Line(line), Expect::Command);
         Ok(())
     }

@@ -5,6 +5,7 @@
 
 mod code;
 mod decoder;
+mod etrn;
 mod framing;
 mod queue_id;
 mod verification;
@@ -16,6 +17,7 @@ use bytes::Bytes;
 
 pub use self::code::{EnhancedCode, ReplyCode, Severity};
 pub use self::decoder::ReplyDecoder;
+pub use self::etrn::QueueRun;
 pub use self::framing::{ReplyError, ReplyLimits, parse_reply};
 pub use self::verification::Verification;
 use crate::escape::Escaped;
@@ -157,6 +159,11 @@ impl Reply {
     pub fn queue_id(&self) -> Option<&str> {
         let text = core::str::from_utf8(&self.text).ok()?;
         if self.code.severity() == Severity::Completion { queue_id::of_text(text) } else { None }
+    }
+
+    /// What a reply to ETRN says (RFC 1985 section 5.3).
+    pub fn queue_run(&self) -> QueueRun {
+        QueueRun::of(self.code)
     }
 
     /// What a reply to VRFY says (RFC 5321 section 3.5.3).
