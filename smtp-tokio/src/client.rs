@@ -472,13 +472,17 @@ impl<S: Duplex> Client<S> {
         while self.connection.state() == State::Busy && self.connection.body().is_none() {
             self.turn().await;
         }
-        if self.connection.state() == State::Ready {
-            poll_fn(|cx| {
-                let _ = self.poll_receive(cx);
-                Poll::Ready(())
-            })
-            .await;
+        // A runtime that did nothing meanwhile, as between two calls of `block_on`, has yet to hear of what came. It does while
+        // this task yields.
+        if self.connection.state() == State::Ready && !self.glance().await {
+            yield_now().await;
+            self.glance().await;
         }
+    }
+
+    /// Reads what has already come, as far as the runtime knows. Whether that was anything.
+    async fn glance(&mut self) -> bool {
+        poll_fn(|cx| Poll::Ready(self.poll_receive(cx))).await
     }
 
     /// Moves octets in both directions, whichever goes, so that neither side can block the other. Ends when some have moved
