@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
 # Tests the client against real servers: starts Postfix, Exim, Dovecot and aiosmtpd on loopback ports, in a
-# temporary directory, and runs the program "live" of smtp-conformance on them. Whatever happens, all that was
-# started is stopped and the directory removed.
+# temporary directory, and runs the program "live" of smtp-conformance on them, with every test twice: by the
+# blocking driver and by Tokio's. Whatever happens, all that was started is stopped and the directory removed.
 #
 #   tests/live.sh [ARGUMENT...]     the arguments go to the program; without any, it tests everything
+#   tests/live.sh tokio::           tests by one driver only
 #   LIVE_KEEP=1 tests/live.sh       keeps the directory, with the logs and the mail
 #
 # Needs root and a Debian (or a derivative), best in a container: what is missing is installed with apt, and

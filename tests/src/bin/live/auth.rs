@@ -5,10 +5,11 @@ use std::fs;
 use std::sync::{Mutex, PoisonError};
 
 use libtest_mimic::{Failed, Trial};
-use smtp_blocking::{Client, Error, Transport};
+use smtp_driver::Error;
 use smtp_proto::sasl::{AuthFailureKind, Choice, ChooseError, Credentials, Secret};
 use smtp_proto::{Failure, ForwardPath, TlsMode};
 
+use crate::session::Session;
 use crate::{Lines, Message, Place, Places, Target, from, same, trial};
 
 /// What the library can do for each kind of credentials, strongest first.
@@ -167,7 +168,7 @@ fn logins(places: &Places) -> Vec<Login> {
 
 impl Login {
     fn trial(&self, name: impl AsRef<str>, test: impl FnOnce(&Self) -> Result<(), Failed> + Send + 'static) -> Trial {
-        trial(&self.target.name, name, self, test)
+        trial(&self.target, name, self, test)
     }
 
     fn has(&self, mechanism: &str) -> bool {
@@ -179,7 +180,7 @@ impl Login {
     }
 
     /// Logs in by one mechanism, whoever listens, or by the one that is chosen.
-    fn connect(&self, credentials: &Credentials, mechanism: Option<&str>) -> (Result<Client<Transport>, Error>, Lines) {
+    fn connect(&self, credentials: &Credentials, mechanism: Option<&str>) -> (Result<Session, Error>, Lines) {
         let options = self.target.options().credentials(credentials.clone());
         self.target.connect(options.choice(|choice| {
             if let Some(mechanism) = mechanism {
@@ -200,7 +201,7 @@ impl Login {
         same(security.secure, !self.in_clear())?;
         same(security.password_in_clear, self.in_clear() && READABLE.contains(&mechanism))?;
         let message = Message::new("from somebody\r\n");
-        let report = client.send(from("sender").to(self.path()?), &message.octets[..])?;
+        let report = client.send(from("sender").to(self.path()?), &message.octets)?;
         same(report.is_complete_success(), true)?;
         client.quit()?;
         self.target.arrived(self.mailbox, &message, &message.octets)
@@ -230,7 +231,7 @@ impl Login {
         let offers = in_order(client.capabilities().auth_mechanisms().collect());
         same(offers, in_order(self.offers.split(' ').collect()))?;
         let message = Message::new("from nobody\r\n");
-        let refused = client.send(from("sender").to(self.path()?), &message.octets[..]).err();
+        let refused = client.send(from("sender").to(self.path()?), &message.octets).err();
         same(refused.as_ref().and_then(Error::reply).map(|reply| reply.code().get()), Some(self.refusal))
     }
 
@@ -271,7 +272,7 @@ fn tried(lines: &Lines, expected: &[&str]) -> Result<(), Failed> {
     same(lines.iter().filter_map(|line| line.split(' ').nth(2)).collect::<Vec<_>>(), expected.to_vec())
 }
 
-fn needs_tls(client: Result<Client<Transport>, Error>, lines: &Lines) -> Result<(), Failed> {
+fn needs_tls(client: Result<Session, Error>, lines: &Lines) -> Result<(), Failed> {
     match client {
         Err(Error::Failure(Failure::NoMechanism(ChooseError::NeedsTls))) => tried(lines, &[]),
         other => Err(format!("{other:?} although whoever listens can read the password").into()),

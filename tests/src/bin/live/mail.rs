@@ -4,7 +4,7 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use libtest_mimic::{Failed, Trial};
-use smtp_blocking::Error;
+use smtp_driver::Error;
 use smtp_proto::{BodyType, Chunking, Extension, Failure, LineEndings, Outcome, Stage, TlsMode, UsageError};
 
 use crate::{Lines, Message, Place, Places, Target, Test, from, path, same, shown, to_user1};
@@ -279,11 +279,11 @@ fn too_large_and_declared(target: &Target) -> Result<(), Failed> {
     let (large, small) = (too_large(), Message::new("small\r\n"));
     let (client, lines) = target.connect(target.options());
     let mut client = client?;
-    let refused = client.send(to_user1().content(&large.octets), &large.octets[..]);
+    let refused = client.send(to_user1().content(&large.octets), &large.octets);
     let expected = UsageError::TooLarge { limit: 20_000 };
     same(matches!(&refused, Err(Error::Failure(Failure::Usage(error))) if *error == expected), true)?;
     same(lines.starting("C: MAIL"), vec![])?;
-    same(client.send(to_user1().content(&small.octets), &small.octets[..])?.is_complete_success(), true)?;
+    same(client.send(to_user1().content(&small.octets), &small.octets)?.is_complete_success(), true)?;
     target.arrived("user1", &small, &small.octets)
 }
 
@@ -292,12 +292,12 @@ fn too_large_and_undeclared(target: &Target) -> Result<(), Failed> {
     let (large, small) = (too_large(), Message::new("small\r\n"));
     let (client, lines) = target.connect(target.options());
     let mut client = client?;
-    let error = client.send(to_user1(), &large.octets[..]).err().ok_or("the message was not refused")?;
+    let error = client.send(to_user1(), &large.octets).err().ok_or("the message was not refused")?;
     let Some(Failure::DataRefused { reply, .. }) = error.failure() else { return Err(error.into()) };
     same(reply.code().get(), 552)?;
     same((error.is_transient(), error.may_have_been_accepted()), (false, false))?;
     same(lines.starting("C: MAIL").iter().any(|line| line.contains("SIZE=")), false)?;
-    same(client.send(to_user1(), &small.octets[..])?.is_complete_success(), true)?;
+    same(client.send(to_user1(), &small.octets)?.is_complete_success(), true)?;
     target.arrived("user1", &small, &small.octets)
 }
 
@@ -310,7 +310,7 @@ fn slow_greeting(target: &Target) -> Result<(), Failed> {
     if start.elapsed() < Duration::from_millis(1500) || lines.starting("S: 220-").is_empty() {
         return Err(format!("that was no slow greeting: {:?}", lines.starting("S: 220")).into());
     }
-    same(client.send(to_user1(), &message.octets[..])?.is_complete_success(), true)?;
+    same(client.send(to_user1(), &message.octets)?.is_complete_success(), true)?;
     target.arrived("user1", &message, &message.octets)
 }
 
@@ -333,7 +333,7 @@ fn idle(target: &Target) -> Result<Option<u16>, Failed> {
     let (client, lines) = target.connect(target.options());
     let mut client = client?;
     sleep(Duration::from_secs(4)); // the server's patience is 2 s
-    let error = client.send(to_user1(), &message.octets[..]).err().ok_or("the server waited")?;
+    let error = client.send(to_user1(), &message.octets).err().ok_or("the server waited")?;
     same((error.is_transient(), error.may_have_been_accepted()), (true, false))?;
     same(lines.starting("C: MAIL"), vec![])?;
     target.delivers(to_user1(), &message, &message.octets)?;

@@ -1,9 +1,10 @@
-//! Sends real mail to real servers through the blocking driver, and compares what arrived with what was sent, octet by
+//! Sends real mail to real servers by both drivers, and compares what arrived with what was sent, octet by
 //! octet; and sees how sessions come to TLS and authentication, or refuse to be without. `tests/live.sh` installs and
 //! starts the servers and then runs this.
 
 mod auth;
 mod mail;
+mod session;
 mod tls;
 
 use std::fs::{self, File};
@@ -15,9 +16,13 @@ use std::time::{Duration, Instant};
 
 use clap::Parser;
 use libtest_mimic::{Arguments, Failed, Trial};
-use smtp_blocking::{Client, Error, Options, Stream, Tls, Transcript, Transport};
+use smtp_blocking::Stream;
 use smtp_conformance::app::report_lines;
+use smtp_driver::{Error, Options, Tls, Transcript};
 use smtp_proto::{ForwardPath, HelloName, Report, ReversePath, TlsMode, Transaction};
+use smtp_tokio::Duplex;
+
+use crate::session::{Driver, Session};
 
 /// Where the servers are. The scripts in `tests/live/` say what each port is like. What else is given goes to the test
 /// runner.
@@ -96,31 +101,38 @@ struct Places {
     /// The throw-away certificates.
     #[arg(long)]
     certs: PathBuf,
+    /// Who talks to them in the tests that are made of this.
+    #[arg(skip = Driver::Blocking)]
+    driver: Driver,
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     runner: Vec<String>,
 }
 
 fn main() {
-    let places = Places::parse();
+    let mut places = Places::parse();
     let runner = std::iter::once("live".to_owned()).chain(places.runner.iter().cloned());
     let mut arguments = Arguments::from_iter(runner);
     // The tests wait for the servers most of the time.
     arguments.test_threads.get_or_insert(8);
-    let mut trials = mail::trials(&places);
-    trials.extend(auth::trials(&places));
-    trials.extend(tls::trials(&places));
+    let mut trials = Vec::new();
+    for driver in Driver::ALL {
+        places.driver = driver;
+        trials.extend(mail::trials(&places));
+        trials.extend(auth::trials(&places));
+        trials.extend(tls::trials(&places));
+    }
     libtest_mimic::run(&arguments, trials).exit();
 }
 
-/// A test of something, and its name.
+/// A test of something at a target, and its name.
 fn trial<T: Clone + Send + 'static>(
-    prefix: &str,
+    target: &Target,
     name: impl AsRef<str>,
     subject: &T,
     test: impl FnOnce(&T) -> Result<(), Failed> + Send + 'static,
 ) -> Trial {
     let subject = subject.clone();
-    Trial::test(format!("{prefix}::{}", name.as_ref()), move || test(&subject))
+    Trial::test(format!("{}::{}::{}", target.driver, target.name, name.as_ref()), move || test(&subject))
 }
 
 impl Places {
@@ -128,6 +140,7 @@ impl Places {
     fn target(&self, name: &str, place: Place, mail: &Path) -> Target {
         Target {
             name: name.into(),
+            driver: self.driver,
             place,
             lmtp: false,
             pipelining: true,
@@ -164,6 +177,7 @@ impl Places {
 #[derive(Clone)]
 struct Target {
     name: String,
+    driver: Driver,
     place: Place,
     lmtp: bool,
     pipelining: bool,
@@ -199,7 +213,7 @@ impl Target {
     }
 
     fn trial(&self, name: &str, test: impl FnOnce(&Self) -> Result<(), Failed> + Send + 'static) -> Trial {
-        trial(&self.name, name, self, test)
+        trial(self, name, self, test)
     }
 
     /// This place, when these are trusted.
@@ -222,15 +236,19 @@ impl Target {
     }
 
     /// Starts a session; with what goes over the wire in it.
-    fn connect(&self, options: Options) -> (Result<Client<Transport>, Error>, Lines) {
+    fn connect(&self, options: Options) -> (Result<Session, Error>, Lines) {
         let lines = Lines::default();
-        (Client::connect(&self.address(), options.transcript(lines.hook())), lines)
+        (self.session(options.transcript(lines.hook())), lines)
+    }
+
+    fn session(&self, options: Options) -> Result<Session, Error> {
+        Session::connect(self.driver, &self.address(), options)
     }
 
     /// Sends messages over one connection and takes leave.
     fn send_all(&self, options: Options, messages: &[(Transaction, &[u8])]) -> Vec<Result<Report, Error>> {
-        fn all<S: Stream>(
-            client: Result<Client<S>, Error>,
+        fn all<B: Stream, T: Duplex>(
+            client: Result<Session<B, T>, Error>,
             messages: &[(Transaction, &[u8])],
         ) -> Vec<Result<Report, Error>> {
             let mut client = match client {
@@ -238,15 +256,15 @@ impl Target {
                 Err(error) => return vec![Err(error)],
             };
             let results =
-                messages.iter().map(|(transaction, message)| client.send(transaction.clone(), *message)).collect();
+                messages.iter().map(|(transaction, message)| client.send(transaction.clone(), message)).collect();
             if client.connection().close_reason().is_none() {
                 client.quit().expect("the session ends well");
             }
             results
         }
         match &self.place {
-            Place::Port(_) => all(Client::connect(&self.address(), options), messages),
-            Place::Socket(path) => all(Client::connect_unix(path, options), messages),
+            Place::Port(_) => all(self.session(options), messages),
+            Place::Socket(path) => all(Session::connect_unix(self.driver, path, options), messages),
         }
     }
 

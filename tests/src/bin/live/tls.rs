@@ -6,16 +6,17 @@ use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 
 use libtest_mimic::{Failed, Trial};
-use smtp_blocking::rustls::crypto::ring::default_provider;
-use smtp_blocking::rustls::pki_types::CertificateDer;
-use smtp_blocking::rustls::pki_types::pem::PemObject;
-use smtp_blocking::rustls::{self, CertificateError, ClientConfig, ProtocolVersion, RootCertStore};
-use smtp_blocking::{Client, Error, Options, Tls, Transport};
+use smtp_driver::rustls::crypto::ring::default_provider;
+use smtp_driver::rustls::pki_types::CertificateDer;
+use smtp_driver::rustls::pki_types::pem::PemObject;
+use smtp_driver::rustls::{self, CertificateError, ClientConfig, ProtocolVersion, RootCertStore};
+use smtp_driver::{Error, Options, Tls};
 use smtp_proto::sasl::ChooseError;
 use smtp_proto::{Failure, StartTls, TlsMode};
 
 use crate::auth::{RIGHT, password};
 use crate::mail::plain_text;
+use crate::session::{Driver, Session};
 use crate::{Message, Place, Places, Target, hello, same, to_user1};
 
 pub(crate) fn trials(places: &Places) -> Vec<Trial> {
@@ -43,7 +44,7 @@ pub(crate) fn trials(places: &Places) -> Vec<Trial> {
     trials.push(postfix(places.postfix).trusting(named(&ca, "mail.lab.test")).trial("a_name_given", plain_text));
     trials.push(postfix(places.postfix).trial("a_name_resolved", |target| {
         let address = target.address().replace("127.0.0.1", "localhost");
-        Ok(Client::connect(&address, target.options())?.quit()?)
+        Ok(Session::connect(target.driver, &address, target.options())?.quit()?)
     }));
 
     // Who the client is.
@@ -86,7 +87,7 @@ pub(crate) fn trials(places: &Places) -> Vec<Trial> {
         trials.push(target.trial("must_starttls", |target| changes(target, &["AUTH"], &["STARTTLS"])));
         trials.push(target.trial("must_starttls::mail", plain_text));
         trials.push(target.trial("must_starttls::login", |target| {
-            Ok(Client::connect(&target.address(), target.options().credentials(password(RIGHT)))?.quit()?)
+            Ok(target.session(target.options().credentials(password(RIGHT)))?.quit()?)
         }));
         trials.push(target.over(TlsMode::None).trial("must_starttls::login_in_clear", no_login_in_clear));
     }
@@ -100,7 +101,7 @@ pub(crate) fn trials(places: &Places) -> Vec<Trial> {
     trials
         .push(certified.trial("report_with_a_certificate", |target| changes(target, &["AUTH"], &["AUTH", "STARTTLS"])));
     trials.push(postfix_tls.trial("report_at_once", |target| {
-        let client = Client::connect(&target.address(), target.options())?;
+        let client = target.session(target.options())?;
         let report = client.security();
         same((report.secure, &report.starttls, &report.capabilities_in_clear), (true, &StartTls::NotNeeded, &None))?;
         same(report.gained().chain(report.lost()).count(), 0)
@@ -184,13 +185,13 @@ fn opportunistic(target: &Target, expected: &StartTls) -> Result<(), Failed> {
     let mut client = client?;
     same(&client.security().starttls, expected)?;
     same(client.is_secure(), *expected == StartTls::Done)?;
-    same(client.send(to_user1(), &message.octets[..])?.is_complete_success(), true)?;
+    same(client.send(to_user1(), &message.octets)?.is_complete_success(), true)?;
     target.arrived("user1", &message, &message.octets)
 }
 
 /// Postfix lets the handshake pass and refuses in its greeting, so the server's reason is known.
 fn no_client_certificate(target: &Target) -> Result<(), Failed> {
-    let error = Client::connect(&target.address(), target.options()).err().ok_or("there is a session")?;
+    let error = target.session(target.options()).err().ok_or("there is a session")?;
     let Some(Failure::Greeting(reply)) = error.failure() else { return Err(error.into()) };
     same(reply.code().get(), 421)
 }
@@ -215,7 +216,7 @@ fn no_mail_in_clear(target: &Target) -> Result<(), Failed> {
 
 /// What STARTTLS changed: which keywords came, or came with other parameters, and which went.
 fn changes(target: &Target, gained: &[&str], lost: &[&str]) -> Result<(), Failed> {
-    let client = Client::connect(&target.address(), target.options())?;
+    let client = target.session(target.options())?;
     let report = client.security();
     same((report.secure, &report.starttls), (true, &StartTls::Done))?;
     same(report.gained().map(|(keyword, _)| keyword).collect::<Vec<_>>(), gained.to_vec())?;
@@ -223,14 +224,15 @@ fn changes(target: &Target, gained: &[&str], lost: &[&str]) -> Result<(), Failed
 }
 
 fn version(target: &Target, expected: ProtocolVersion) -> Result<(), Failed> {
-    let client = Client::connect(&target.address(), target.options())?;
-    same(client.stream().tls().and_then(|tls| tls.protocol_version()), Some(expected))?;
+    let client = target.session(target.options())?;
+    same(client.tls_version(), Some(expected))?;
     client.quit()?;
     plain_text(target)
 }
 
 /// A way to a server on which is kept what the client says: whether that was in clear is not for the client to tell.
 struct Tap {
+    driver: Driver,
     address: String,
     said: JoinHandle<Vec<u8>>,
 }
@@ -245,7 +247,7 @@ impl Tap {
             let _ = Self::pass_on(&listener, &server, &mut said);
             said
         });
-        Ok(Self { address, said })
+        Ok(Self { driver: target.driver, address, said })
     }
 
     /// One connection, both ways.
@@ -268,8 +270,8 @@ impl Tap {
         }
     }
 
-    fn connect(&self, options: Options) -> Result<Client<Transport>, Error> {
-        Client::connect(&self.address, options)
+    fn connect(&self, options: Options) -> Result<Session, Error> {
+        Session::connect(self.driver, &self.address, options)
     }
 
     /// All that the client said, when it is gone.
