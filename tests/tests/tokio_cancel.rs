@@ -231,7 +231,8 @@ fn every_call_at_every_poll() {
             server.borrow_mut().drain();
             let heard = server.borrow().heard.clone();
             let next = finish(client.noop(), &server).map(drop);
-            if polls == 0 {
+            // The first poll only has the runtime look whether the server has said something meanwhile.
+            if polls < 2 {
                 assert!(next.is_ok() && heard.len() == before, "{verb:?} had not begun");
                 continue;
             }
