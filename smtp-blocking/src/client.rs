@@ -195,7 +195,8 @@ impl<S: Stream> Client<S> {
         &self.connection
     }
 
-    /// The protocol machine, to start what this type has no method for; [`next_event`](Self::next_event) then drives it.
+    /// The protocol machine, to start what this type has no method for; [`next_event`](Self::next_event) then drives it. Its
+    /// events have to be heard before another method is called, which drops what is left of them.
     pub fn connection_mut(&mut self) -> &mut Connection {
         &mut self.connection
     }

@@ -19,7 +19,8 @@ use crate::error::Error;
 
 /// How TLS is done: whom to trust, who to be.
 ///
-/// What is made of it is made once and shared by its clones, so that they resume each other's TLS sessions.
+/// What is made of it is made once and shared by its clones, so that they resume each other's TLS sessions: the platform's
+/// certificates are read once, and the server's certificate is not verified anew where a session is resumed.
 ///
 /// The certificate has to name the host that was asked for (RFC 9525), whatever the server calls itself; common names do not
 /// count. TLS 1.2 is the least.

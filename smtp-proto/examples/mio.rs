@@ -65,8 +65,8 @@ fn run() -> Result<Summary, Box<dyn Error>> {
         }
         // Tens of thousands of connections want a heap of deadlines instead of this walk.
         clients.retain(|_, client| {
+            client.session.handle_timeout(now());
             let mailing = &mut client.session.mailing;
-            mailing.handle_timeout(now());
             if mailing.is_over() {
                 summary.add(std::mem::take(&mut mailing.summary));
             }

@@ -44,7 +44,7 @@ fn run() -> Result<Summary, Box<dyn Error>> {
 
     for _ in 0..job.connections {
         let mut mailing = Mailing::new(&job);
-        // The standard library connects only by waiting.
+        // The standard library connects only by waiting, and those that are connected already wait with it.
         let stream = TcpStream::connect_timeout(&address, Duration::from_secs(30));
         match stream.and_then(|stream| stream.set_nonblocking(true).map(|()| stream)) {
             Ok(stream) => sessions.push(Session { stream, mailing }),
@@ -59,8 +59,8 @@ fn run() -> Result<Summary, Box<dyn Error>> {
         let (mut moved, mut nap) = (false, NAP);
         sessions.retain_mut(|session| {
             moved |= session.turn(now());
+            session.handle_timeout(now());
             let mailing = &mut session.mailing;
-            mailing.handle_timeout(now());
             if mailing.is_over() {
                 summary.add(std::mem::take(&mut mailing.summary));
                 return false;

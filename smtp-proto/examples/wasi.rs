@@ -15,9 +15,9 @@ mod job;
 mod mailing;
 
 use std::error::Error;
-use std::io::{Read, Write, stdin, stdout};
+use std::io::{ErrorKind, Read, Write, stdin, stdout};
 use std::process::ExitCode;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use smtp_proto::Time;
 
@@ -40,6 +40,10 @@ fn run() -> Result<Summary, Box<dyn Error>> {
     let mut buffer = [0; 4096];
     loop {
         mailing.handle_timeout(now());
+        // What takes long to compute is computed in parts, and here there is nothing else to do in between.
+        while mailing.connection.poll_timeout(now()) == Some(Duration::ZERO) {
+            mailing.handle_timeout(now());
+        }
         if mailing.is_over() {
             return Ok(mailing.summary);
         }
@@ -48,6 +52,7 @@ fn run() -> Result<Summary, Box<dyn Error>> {
             // The standard output keeps what is no whole line, and nobody answers that.
             match output.write(&out).and_then(|length| output.flush().map(|()| length)) {
                 Ok(length) => mailing.connection.handle_transmitted(length, now()),
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(_) => mailing.connection.handle_write_closed(now()),
             }
         } else {
@@ -55,6 +60,7 @@ fn run() -> Result<Summary, Box<dyn Error>> {
                 Ok(length @ 1..) => {
                     mailing.connection.handle_input(buffer.get(..length).unwrap_or_default(), now());
                 }
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 _ => mailing.connection.handle_eof(),
             }
         }

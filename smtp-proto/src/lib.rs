@@ -10,7 +10,7 @@
 //!
 //! ```
 //! use std::io::{self, Read, Write};
-//! use std::time::Instant;
+//! use std::time::{Duration, Instant};
 //! use smtp_proto::{CloseReason, Connection, Event, Report, Time, Transaction};
 //!
 //! fn send(
@@ -33,7 +33,9 @@
 //!                     message = &message[body.write(message)?..];
 //!                     if message.is_empty() { body.finish()? }
 //!                 }
-//!                 if let Some(out) = connection.poll_transmit() {
+//!                 if connection.poll_timeout(now()) == Some(Duration::ZERO) {
+//!                     connection.handle_timeout(now()); // a deadline, or something that takes long to compute
+//!                 } else if let Some(out) = connection.poll_transmit() {
 //!                     let taken = stream.write(&out)?;
 //!                     connection.handle_transmitted(taken, now());
 //!                 } else {

@@ -41,10 +41,13 @@ pub struct Client<S> {
     started: Instant,
     buffer: Box<[u8]>,
     sleep: Pin<Box<Sleep>>,
-    /// Since when octets were written that a flush has not yet sent on their way.
+    /// When the stream last took octets, if a flush has not yet sent them on their way.
     unflushed: Option<Time>,
     /// An exchange has begun and not come to its end: whoever began it was cancelled, if nobody is at it.
     begun: bool,
+    /// The caller has changed what the options had made of the session, or could have.
+    #[cfg_attr(not(feature = "pool"), expect(dead_code, reason = "only a pool asks"))]
+    touched: bool,
     /// How the stream broke.
     broken: Option<io::Error>,
     transcript: Option<TranscriptHook>,
@@ -107,6 +110,7 @@ impl<S: Duplex> Client<S> {
             sleep: Box::pin(sleep(Duration::ZERO)),
             unflushed: None,
             begun: false,
+            touched: false,
             broken: None,
             transcript,
         }
@@ -152,7 +156,7 @@ impl<S: Duplex> Client<S> {
         let (stream, bindings) = upgrade(stream).await?;
         setup.channel_bindings(bindings);
         connection.handle_tls_established()?;
-        let (unflushed, begun) = (None, false);
+        let (unflushed, begun, touched) = (None, false, false);
         Ok(Client {
             stream,
             connection,
@@ -163,6 +167,7 @@ impl<S: Duplex> Client<S> {
             sleep,
             unflushed,
             begun,
+            touched,
             broken,
             transcript,
         })
@@ -199,6 +204,7 @@ impl<S: Duplex> Client<S> {
 
     /// Calls `hook` for everything that is sent and received from now on. Nothing secret is among it.
     pub fn set_transcript(&mut self, hook: impl Fn(Transcript<'_>) + Send + Sync + 'static) {
+        self.touched = true;
         self.transcript = Some(Arc::new(hook));
     }
 
@@ -227,16 +233,18 @@ impl<S: Duplex> Client<S> {
         &self.connection
     }
 
-    /// The protocol machine, to start what this type has no method for; [`next_event`](Self::next_event) then drives it.
+    /// The protocol machine, to start what this type has no method for; [`next_event`](Self::next_event) then drives it. Its
+    /// events have to be heard before another method is called, which drops what is left of them.
     pub fn connection_mut(&mut self) -> &mut Connection {
+        self.touched = true;
         &mut self.connection
     }
 
-    /// Whether another message may follow: nothing is unfinished, and who the server takes us for is whom the options name.
+    /// Whether another message may follow: nothing is unfinished, and the session is as the options made it.
     #[cfg(feature = "pool")]
     pub(crate) fn is_reusable(&self) -> bool {
-        let by_setup = self.connection.is_authenticated() == self.security.mechanism.is_some();
-        !self.begun && by_setup && self.connection.state() == State::Ready && self.connection.transaction().is_none()
+        let idle = self.connection.state() == State::Ready && self.connection.transaction().is_none();
+        idle && !self.begun && !self.touched
     }
 
     /// The stream.
@@ -371,6 +379,7 @@ impl<S: Duplex> Client<S> {
     ///
     /// [`Error`] when it cannot be said, or no reply comes. A refusal is a reply.
     pub async fn ehlo(&mut self) -> Result<Reply, Error> {
+        self.touched = true;
         self.ask(Connection::ehlo).await
     }
 
@@ -380,6 +389,7 @@ impl<S: Duplex> Client<S> {
     ///
     /// [`Error`] as for [`ehlo`](Self::ehlo).
     pub async fn helo(&mut self) -> Result<Reply, Error> {
+        self.touched = true;
         self.ask(Connection::helo).await
     }
 
@@ -408,6 +418,7 @@ impl<S: Duplex> Client<S> {
     ///
     /// [`Error`] as for [`ehlo`](Self::ehlo).
     pub async fn command(&mut self, line: &CommandLine) -> Result<Reply, Error> {
+        self.touched = true;
         self.ask(|connection| connection.command(line)).await
     }
 
@@ -510,7 +521,8 @@ impl<S: Duplex> Client<S> {
             match result {
                 Ok(0) => self.connection.handle_write_closed(now),
                 Ok(written) => {
-                    self.unflushed.get_or_insert(now);
+                    // What such a stream holds back is bounded, so that it takes more says that some has left.
+                    self.unflushed = Some(now);
                     self.connection.handle_transmitted(written, now);
                 }
                 Err(error) => self.write_failed(error),

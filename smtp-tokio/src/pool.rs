@@ -5,6 +5,7 @@ use std::future::Future;
 use std::io;
 use std::ops::{Deref, DerefMut};
 use std::pin::Pin;
+use std::sync::{Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -13,7 +14,7 @@ use smtp_driver::{Error, Options};
 use smtp_proto::{CloseReason, Report, Transaction, UsageError};
 use tokio::io::{AsyncBufRead, AsyncRead, ReadBuf};
 use tokio::task::JoinSet;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use crate::client::{Client, Duplex};
 use crate::transport::Transport;
@@ -27,8 +28,9 @@ const PROOF: Duration = Duration::from_secs(10);
 /// configuration of it, one set of credentials and one name to say hello with. Whoever needs two of anything needs two
 /// pools. Clones are the same pool.
 ///
-/// A connection is handed out again only if nothing was left unfinished on it, nobody authenticated on it by hand, and the
-/// server has just answered RSET. Others are closed.
+/// A connection is handed out again only if nothing was left unfinished on it, the session is as the options made it, and
+/// the server has just answered RSET. Others are closed: so is one on which somebody said hello or a command of their own,
+/// set a transcript, or reached for the protocol machine.
 ///
 /// ```no_run
 /// # async fn send(messages: Vec<(smtp_proto::Transaction, Vec<u8>)>) -> Result<(), smtp_tokio::Error> {
@@ -68,12 +70,12 @@ impl<S: Duplex + Send + 'static> Pool<S> {
     ///
     /// # Errors
     ///
-    /// None so far.
+    /// [`Error`] when deadpool makes no pool of that, which it has no reason for.
     pub fn by<F>(size: usize, connect: impl Fn() -> F + Send + Sync + 'static) -> Result<Self, Error>
     where
         F: Future<Output = Result<Client<S>, Error>> + Send + 'static,
     {
-        let manager = Manager { connect: Box::new(move || Box::pin(connect())) };
+        let manager = Manager { connect: Box::new(move || Box::pin(connect())), silent: Mutex::new(None) };
         let pool = managed::Pool::builder(manager).max_size(size.max(1)).build().map_err(of_the_pool)?;
         Ok(Self { pool })
     }
@@ -95,7 +97,7 @@ impl<S: Duplex + Send + 'static> Pool<S> {
     /// Sends one message over a connection of the pool's: see [`Client::send`].
     ///
     /// If a connection that had been idle turns out to be over before a part of the message was read, the message is sent
-    /// over another one, once: the server cannot have got it.
+    /// over another one, once: the server cannot have got it. Then only what became of that is told.
     ///
     /// # Errors
     ///
@@ -115,23 +117,28 @@ impl<S: Duplex + Send + 'static> Pool<S> {
         }
     }
 
-    /// Closes connections that have been idle for so long, with QUIT. Servers end idle connections after some minutes by
-    /// themselves; that is noticed in any case.
+    /// Closes connections that have been idle for so long, with QUIT. While they wait for its answer they do not count any
+    /// more. Servers end idle connections after some minutes by themselves; that is noticed in any case.
     pub async fn close_idle(&self, idle: Duration) {
-        let removed = self.pool.retain(|_, metrics| metrics.last_used() < idle).removed;
-        let mut farewells = JoinSet::new();
-        for client in removed {
-            // However the server takes it.
-            farewells.spawn(client.quit());
-        }
-        while farewells.join_next().await.is_some() {}
+        let removed = self.pool.retain(|kept, _| kept.since.elapsed() < idle).removed;
+        take_leave(removed).await;
     }
 
     /// Closes the pool, and idle connections with QUIT. Those that are out are closed when they come back.
     pub async fn close(&self) {
-        self.close_idle(Duration::ZERO).await;
+        let removed = self.pool.retain(|_, _| false).removed;
         self.pool.close();
+        take_leave(removed).await;
     }
+}
+
+async fn take_leave<S: Duplex + Send + 'static>(connections: Vec<Kept<S>>) {
+    let mut farewells = JoinSet::new();
+    for kept in connections {
+        // However the server takes it.
+        farewells.spawn(kept.client.quit());
+    }
+    while farewells.join_next().await.is_some() {}
 }
 
 impl<S: Duplex + Send + 'static> Clone for Pool<S> {
@@ -147,28 +154,47 @@ impl<S: Duplex + Send + 'static> fmt::Debug for Pool<S> {
 }
 
 fn of_the_pool(error: impl fmt::Display) -> Error {
-    Error::Connect { target: "the server".into(), error: io::Error::other(error.to_string()) }
+    Error::Connect { target: "the server of a pool".into(), error: io::Error::other(error.to_string()) }
 }
 
 type Connecting<S> = Pin<Box<dyn Future<Output = Result<Client<S>, Error>> + Send>>;
 
+/// A connection, and when it was last used.
+struct Kept<S> {
+    client: Client<S>,
+    since: Instant,
+}
+
 /// What deadpool asks to make connections, and whether one is still good.
 struct Manager<S> {
     connect: Box<dyn Fn() -> Connecting<S> + Send + Sync>,
+    /// Since when the connection that last did not answer had been idle. Whatever made it silent, as a router that has
+    /// forgotten it, has made silent those that were idle for longer.
+    silent: Mutex<Option<Instant>>,
 }
 
 impl<S: Duplex + Send + 'static> managed::Manager for Manager<S> {
-    type Type = Client<S>;
+    type Type = Kept<S>;
     type Error = Error;
 
-    async fn create(&self) -> Result<Client<S>, Error> {
-        (self.connect)().await
+    async fn create(&self) -> Result<Kept<S>, Error> {
+        Ok(Kept { client: (self.connect)().await?, since: Instant::now() })
     }
 
-    async fn recycle(&self, client: &mut Client<S>, _: &Metrics) -> RecycleResult<Error> {
-        let answered = timeout(PROOF, client.reset()).await;
-        let alive = answered.is_ok_and(|answer| answer.is_ok()) && client.is_reusable();
-        if alive { Ok(()) } else { Err(RecycleError::message("the connection is over")) }
+    async fn recycle(&self, kept: &mut Kept<S>, _: &Metrics) -> RecycleResult<Error> {
+        let over = || Err(RecycleError::message("the connection is over"));
+        let silent = *self.silent.lock().unwrap_or_else(PoisonError::into_inner);
+        if !kept.client.is_reusable() || silent.is_some_and(|silent| kept.since <= silent) {
+            return over();
+        }
+        match timeout(PROOF, kept.client.reset()).await {
+            Ok(Ok(_)) if kept.client.is_reusable() => Ok(()),
+            Ok(_) => over(),
+            Err(_) => {
+                *self.silent.lock().unwrap_or_else(PoisonError::into_inner) = Some(kept.since);
+                over()
+            }
+        }
     }
 }
 
@@ -196,18 +222,19 @@ impl<S: Duplex + Send + 'static> Deref for Pooled<S> {
     type Target = Client<S>;
 
     fn deref(&self) -> &Client<S> {
-        &self.object
+        &self.object.client
     }
 }
 
 impl<S: Duplex + Send + 'static> DerefMut for Pooled<S> {
     fn deref_mut(&mut self) -> &mut Client<S> {
-        &mut self.object
+        &mut self.object.client
     }
 }
 
 impl<S: Duplex + Send + 'static> Drop for Pooled<S> {
     fn drop(&mut self) {
+        self.object.since = Instant::now();
         if !self.is_reusable() {
             self.sweep.0 = Object::pool(&self.object);
         }
@@ -227,7 +254,7 @@ struct Sweep<S: Duplex + Send + 'static>(Option<managed::Pool<Manager<S>>>);
 impl<S: Duplex + Send + 'static> Drop for Sweep<S> {
     fn drop(&mut self) {
         if let Some(pool) = &self.0 {
-            drop(pool.retain(|client, _| client.is_reusable()));
+            drop(pool.retain(|kept, _| kept.client.is_reusable()));
         }
     }
 }

@@ -131,8 +131,11 @@ impl Runner<'_> {
                     // What is due is heard only once nothing is left to say, as a lock-step of both sides.
                     _ => self.connection.poll_transmit().is_none() && self.receive(),
                 };
-                // Polling for time at any moment changes nothing.
-                let _ = self.connection.poll_timeout(self.time());
+                // Polling for time at any moment changes nothing. Where it is due at once, something takes long to compute.
+                if self.connection.poll_timeout(self.time()) == Some(Duration::ZERO) {
+                    self.connection.handle_timeout(self.time());
+                    moved = true;
+                }
             }
             if !moved && !self.is_woken() && !self.act() {
                 break;

@@ -42,6 +42,8 @@ pub struct Script {
     pub config: Config,
     /// TLS is required, by STARTTLS.
     pub tls: bool,
+    /// It takes long to compute, so not every cut is tried.
+    pub slow: bool,
     /// Who to authenticate as.
     pub login: Option<Credentials>,
     /// Everything the server sends.
@@ -153,6 +155,7 @@ impl Script {
             ids: Vec::new(),
             config: Config::smtp(HelloName::parse("client.example").map_err(|error| error.to_string())?),
             tls: false,
+            slow: false,
             login: None,
             server: Vec::new(),
             client: Vec::new(),
@@ -194,7 +197,7 @@ impl Script {
 
     /// `lmtp`, `lock-step`, `manual-hello`, `no-helo`, `strict` (line ends), `space` (for bare line ends), `strict-lines`,
     /// `strict-replies`, `bdat` (where it is offered), `buffer=N` (octets), `window=N`, `transactions=N`, `tls` (required, by
-    /// STARTTLS), `login=NAME:PASSWORD`.
+    /// STARTTLS), `slow` (to compute), `login=NAME:PASSWORD`.
     fn configure(&mut self, setting: &str) -> Result<(), String> {
         let number = |text: &str| text.parse::<usize>().map_err(|error| error.to_string());
         match setting.split_once('=').unwrap_or((setting, "")) {
@@ -208,6 +211,7 @@ impl Script {
             ("strict-replies", _) => self.config.reply_limits.bare_lf = false,
             ("bdat", _) => self.config.chunking = Chunking::Prefer,
             ("tls", _) => self.tls = true,
+            ("slow", _) => self.slow = true,
             ("login", value) => {
                 let (name, password) = value.split_once(':').ok_or("a name and a password")?;
                 self.login = Some(Credentials::password(name, password).map_err(|error| error.to_string())?);
@@ -223,7 +227,7 @@ impl Script {
     /// From a fresh connection to the session that the transcript wants.
     pub fn setup(&self) -> Setup {
         let policy = if self.tls { TlsPolicy::Require } else { TlsPolicy::None };
-        Setup::new(policy, self.login.clone())
+        Setup::new(policy, self.login.clone()).entropy([7; 24])
     }
 
     fn server_says(&mut self, octets: &[u8], handshakes: usize) {

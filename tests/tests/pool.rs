@@ -34,6 +34,7 @@ fn honest(line: &str) -> Say {
         "DATA" => Say::Reply("354 go\r\n"),
         "QUIT" => Say::Farewell("221 bye\r\n"),
         "MAIL" | "RCPT" | "RSET" | "NOOP" | "." => Say::Reply("250 ok\r\n"),
+        "HELP" => Say::Reply("214 no\r\n"),
         "AUTH" => Say::Reply("334 \r\n"),
         "*" => Say::Reply("501 cancelled\r\n"),
         _ => Say::Nothing,
@@ -211,6 +212,75 @@ async fn what_was_left_is_not_passed_on() {
     let client = pool.get().await.unwrap();
     assert!(!client.was_idle() && !client.connection().is_authenticated());
     assert_eq!(connections(&heard), 4);
+}
+
+// nor what somebody changed of the session itself, or listens to.
+#[tokio::test(start_paused = true)]
+async fn what_was_changed_is_not_passed_on() {
+    let (pool, heard) =
+        pool(1, |_, line| if line.starts_with("HELO") { Say::Reply("250 x\r\n") } else { honest(line) });
+    let overheard = Arc::new(AtomicUsize::new(0));
+    for change in 0..4 {
+        let mut client = pool.get().await.unwrap();
+        match change {
+            0 => drop(client.helo().await.unwrap()),
+            1 => client.connection_mut().set_hello_name(smtp_proto::HelloName::parse("other.example").unwrap()),
+            2 => drop(client.command(&smtp_proto::CommandLine::help("").unwrap()).await),
+            _ => {
+                let overheard = Arc::clone(&overheard);
+                client.set_transcript(move |_| {
+                    overheard.fetch_add(1, Ordering::SeqCst);
+                });
+            }
+        }
+    }
+    let mut client = pool.get().await.unwrap();
+    assert!(!client.was_idle());
+    client.noop().await.unwrap();
+    assert_eq!((connections(&heard), overheard.load(Ordering::SeqCst)), (5, 0));
+}
+
+// a router that forgot all connections costs one wait and not one for each.
+#[tokio::test(start_paused = true)]
+async fn silent_connections_cost_one_wait() {
+    let (pool, heard) =
+        pool(9, |connection, line| if connection < 8 && line == "RSET" { Say::Nothing } else { honest(line) });
+    let mut clients = Vec::new();
+    for _ in 0..8 {
+        clients.push(pool.get().await.unwrap());
+    }
+    drop(clients);
+    let start = tokio::time::Instant::now();
+    assert!(pool.send(transaction(1), MESSAGE).await.unwrap().is_complete_success());
+    assert!(start.elapsed() < Duration::from_secs(15));
+    assert_eq!(connections(&heard), 9);
+}
+
+// a pool that is being closed gives out nothing, also while the farewells take their time and if nobody waits for them; and
+// idleness counts from the last use.
+#[tokio::test(start_paused = true)]
+async fn closing() {
+    let (first, heard) = pool(2, |_, line| if line == "QUIT" { Say::Nothing } else { honest(line) });
+    drop(first.get().await.unwrap());
+    {
+        let closing = first.close();
+        tokio::pin!(closing);
+        assert!(timeout(Duration::from_secs(1), &mut closing).await.is_err());
+        assert!(first.get().await.is_err());
+    }
+    assert!(first.get().await.is_err());
+    assert_eq!(connections(&heard), 1);
+
+    let (second, heard) = pool(2, |_, line| honest(line));
+    let mut client = second.get().await.unwrap();
+    sleep(Duration::from_secs(60)).await;
+    client.noop().await.unwrap();
+    drop(client);
+    second.close_idle(Duration::from_secs(30)).await;
+    assert!(!lines(&heard, 0).contains(&"QUIT".to_owned()));
+    sleep(Duration::from_secs(31)).await;
+    second.close_idle(Duration::from_secs(30)).await;
+    assert!(lines(&heard, 0).contains(&"QUIT".to_owned()));
 }
 
 // the credentials are part of what makes a pool: a session that they authenticated is used again, within it.

@@ -287,6 +287,10 @@ fn transcripts_hide_challenges_at_every_cut() {
     assert_eq!(lab.connection.transcribe(b"235 2.7.0 welcome\r\n").to_string(), "235 2.7.0 welcome");
     assert_eq!(lab.connection.transcribe(b"535 \x1b[2J\r\n").to_string(), "535 \\u{1b}[2J");
     lab.hear("235 ok\r\n");
+    // What comes unasked right behind it may repeat what is forgotten by now. Behind another command nothing is hidden.
+    assert_eq!(lab.connection.transcribe(b"500 what\r\n").to_string(), "<10 octets of an authentication>");
+    lab.connection.noop().unwrap();
+    lab.says();
     assert_eq!(lab.connection.transcribe(b"334 shown\r\n").to_string(), "334 shown");
 }
 
@@ -447,6 +451,45 @@ fn what_a_server_repeats_is_not_shown() {
         }
         assert!(!log.contains("AGFsaWNl"), "{log}");
         assert_eq!(log.contains("Command unrecognized"), !repeats, "{log}");
+    }
+}
+
+// S-60, S-63: nor where the reply ends the session, where it is about an earlier response, and where it comes one too many.
+#[test]
+fn what_a_server_repeats_is_nowhere_shown() {
+    let encoded = |text: &str| base64::prelude::BASE64_STANDARD.encode(text);
+    let (plain, token) =
+        (encoded("\0alice\0hunter2-canary"), encoded("user=alice\x01auth=Bearer hunter2-canary\x01\x01"));
+    for (name, replies) in [
+        ("PLAIN", vec![format!("421 4.7.0 too many errors: {plain}")]),
+        ("PLAIN", vec![format!("350 what is {plain}")]),
+        ("PLAIN", vec![format!("535 no\r\n500 unknown command {plain}")]),
+        ("PLAIN", vec!["535 no".into(), format!("500 unknown command {plain}")]),
+        ("PLAIN", vec!["235 yes".into(), format!("500 unknown command {plain}")]),
+        ("XOAUTH2", vec!["334 e30=".into(), format!("535 5.7.8 not accepted: {token}")]),
+    ] {
+        let mut lab = within_tls(smtp(), &[&format!("AUTH {name}")]);
+        let credentials = match name {
+            "PLAIN" => Credentials::password("alice", "hunter2-canary").unwrap(),
+            _ => Credentials::token("alice", "hunter2-canary").unwrap(),
+        };
+        let mechanism = choose(&credentials, lab.connection.capabilities(), &choice(name)).unwrap();
+        lab.connection.auth(mechanism).unwrap();
+        let mut log = String::new();
+        for reply in &replies {
+            lab.says();
+            for line in reply.split("\r\n") {
+                log += &lab.connection.transcribe(line.as_bytes()).to_string();
+                lab.hear(format!("{line}\r\n"));
+            }
+            for event in lab.events() {
+                log += &format!("{event:?}");
+                if let Event::Closed(reason) = event {
+                    log += &Failure::closed(reason, None).to_string();
+                }
+            }
+        }
+        assert!(!log.contains(&plain[..12]) && !log.contains(&token[..12]), "{name} {replies:?}: {log}");
     }
 }
 

@@ -549,3 +549,61 @@ async fn long_hashing_leaves_others_their_turns() {
     // A turn for every few milliseconds at least.
     assert!(turns.load(Ordering::SeqCst) > usize::try_from(ITERATIONS / 4096).unwrap());
 }
+
+/// A stream that holds octets back, up to some, and lets go of a few each second: TLS over a slow line.
+struct Slow {
+    held: usize,
+    let_go: Pin<Box<tokio::time::Sleep>>,
+    replies: DuplexStream,
+}
+
+impl AsyncRead for Slow {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.replies).poll_read(cx, buffer)
+    }
+}
+
+impl AsyncWrite for Slow {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, octets: &[u8]) -> Poll<io::Result<usize>> {
+        let _ = self.as_mut().poll_flush(cx);
+        let room = (64 * 1024 - self.held).min(octets.len());
+        self.held += room;
+        if room == 0 { Poll::Pending } else { Poll::Ready(Ok(room)) }
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while self.let_go.as_mut().poll(cx).is_ready() {
+            self.held = self.held.saturating_sub(2048);
+            let next = self.let_go.deadline() + Duration::from_secs(1);
+            self.let_go.as_mut().reset(next);
+        }
+        if self.held == 0 { Poll::Ready(Ok(())) } else { Poll::Pending }
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
+// C-59, R-07: a long message over a slow line within TLS takes its time: octets that the stream holds back have a deadline as long
+// as none leaves, and not the message as a whole.
+#[tokio::test(start_paused = true)]
+async fn a_slow_stream_is_not_a_dead_one() {
+    let (replies, mut server) = duplex(4096);
+    server.write_all(b"220 hi\r\n").await.unwrap();
+    let slow = Slow { held: 0, let_go: Box::pin(tokio::time::sleep(Duration::from_secs(1))), replies };
+    // Nobody reads what is said: the server knows by the time that has passed.
+    tokio::spawn(async move {
+        for reply in ["250 x\r\n", "250 ok\r\n", "250 ok\r\n", "354 go\r\n"] {
+            tokio::time::sleep(Duration::from_secs(2)).await;
+            server.write_all(reply.as_bytes()).await.unwrap();
+        }
+        tokio::time::sleep(Duration::from_secs(700)).await;
+        server.write_all(b"250 queued\r\n").await.unwrap();
+        std::future::pending::<()>().await
+    });
+    let mut client = Client::start(slow, Security::Plaintext, smtp(), in_clear()).await.unwrap();
+    let message = b"a line of a long message\r\n".repeat(40_000);
+    let report = client.send(transaction(1), &message[..]).await.unwrap();
+    assert!(report.is_complete_success());
+}

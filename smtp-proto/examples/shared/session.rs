@@ -14,6 +14,14 @@ pub(crate) struct Session<'a, S> {
 }
 
 impl<S: Read + Write> Session<'_, S> {
+    /// Time has passed, which may give something to say: no readiness event comes for that.
+    pub(crate) fn handle_timeout(&mut self, now: Time) {
+        self.mailing.handle_timeout(now);
+        if self.mailing.connection.poll_transmit().is_some() {
+            self.turn(now);
+        }
+    }
+
     /// Does all that can be done without waiting, and tells whether that was anything.
     pub(crate) fn turn(&mut self, now: Time) -> bool {
         let mut moved = false;

@@ -2,6 +2,7 @@
 
 use alloc::boxed::Box;
 use alloc::string::String;
+use alloc::vec::Vec;
 use core::fmt;
 
 use base64::Engine;
@@ -28,8 +29,8 @@ pub(super) struct Exchange {
     held_back: Option<Secret>,
     challenges: usize,
     octets: usize,
-    /// What was said last, encoded.
-    said: Zeroizing<String>,
+    /// What was said, encoded.
+    said: Vec<Zeroizing<String>>,
     /// Why this side has cancelled.
     cancelled: Option<SaslError>,
     /// A challenge waits for the caller.
@@ -84,7 +85,7 @@ impl Exchange {
             held_back: None,
             challenges: 0,
             octets: 0,
-            said: Zeroizing::default(),
+            said: Vec::new(),
             cancelled: None,
             asking: false,
             computing: false,
@@ -172,17 +173,18 @@ impl Exchange {
 
     /// What is said now.
     pub(super) fn says(&mut self, encoded: &str) {
-        self.said = Zeroizing::new(encoded.into());
+        self.said.push(Zeroizing::new(encoded.into()));
     }
 
     /// Whether a line of the server's repeats what was said, as those do that quote what they do not understand.
     pub(super) fn is_echoed_in(&self, line: &[u8]) -> bool {
         let is_base64 = |octet: &u8| octet.is_ascii_alphanumeric() || matches!(octet, b'+' | b'/' | b'=');
-        let said = self.said.as_bytes();
-        line.split(|octet| !is_base64(octet)).any(|word| {
+        let repeats = |word: &[u8], said: &[u8]| {
             word.len() >= ECHO && memchr::memmem::find(said, word).is_some()
                 || said.len() >= ECHO && memchr::memmem::find(word, said).is_some()
-        })
+        };
+        let mut words = line.split(|octet| !is_base64(octet));
+        words.any(|word| self.said.iter().any(|said| repeats(word, said.as_bytes())))
     }
 
     /// The caller's answer is due; afterwards it is not. `cancelled` says that it is none.

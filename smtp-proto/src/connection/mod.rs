@@ -61,6 +61,8 @@ pub struct Connection {
     authenticated: bool,
     /// Something that shows a password was said in clear.
     exposed_password: bool,
+    /// An authentication has just ended, and no other reply has come since.
+    after_auth: bool,
     capabilities: Capabilities,
     session: Session,
     /// The transaction that is on its way to its terminator.
@@ -119,6 +121,7 @@ impl Connection {
             greeted: false,
             authenticated: false,
             exposed_password: false,
+            after_auth: false,
             capabilities: Capabilities::default(),
             session: Session::Starting,
             current: None,
@@ -203,7 +206,7 @@ impl Connection {
         self.arm(now);
     }
 
-    /// Time has passed. Calling it when nothing is due does nothing.
+    /// Time has passed. Calling it when nothing is due does nothing. Afterwards there may be events, and something to transmit.
     pub fn handle_timeout(&mut self, now: Time) {
         if self.is_computing() {
             self.compute();
@@ -358,12 +361,8 @@ impl Connection {
     /// A line that came from the server, or the part of one that came in one piece, for a transcript: escaped, and the
     /// challenges of a SASL exchange hidden, and what repeats a response of ours.
     pub fn transcribe<'a>(&self, line: &'a [u8]) -> Received<'a> {
-        let hidden = match &self.session {
-            Session::Authenticating(exchange) => {
-                !self.decoder.is_empty() || line.starts_with(b"334") || exchange.is_echoed_in(line)
-            }
-            _ => false,
-        };
+        let challenge = !self.decoder.is_empty() || line.starts_with(b"334");
+        let hidden = matches!(self.session, Session::Authenticating(_)) && challenge || self.may_repeat_secrets(line);
         Received { line, hidden }
     }
 

@@ -157,8 +157,11 @@ impl Reply {
     /// # Ok::<(), smtp_proto::ReplyError>(())
     /// ```
     pub fn queue_id(&self) -> Option<&str> {
-        let text = core::str::from_utf8(&self.text).ok()?;
-        if self.code.severity() == Severity::Completion { queue_id::of_text(text) } else { None }
+        let text = core::str::from_utf8(&self.text).ok().filter(|_| self.code.severity() == Severity::Completion)?;
+        let enhanced = self.enhanced().and_then(|_| text.split_once(' '));
+        let name = queue_id::of_text(enhanced.map_or(text, |(_, text)| text))?;
+        // The end of it may have been left out.
+        if self.truncated && text.ends_with(name) { None } else { Some(name) }
     }
 
     /// What a reply to ETRN says (RFC 1985 section 5.3).

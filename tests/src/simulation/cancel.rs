@@ -4,10 +4,10 @@ use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::task::Poll;
 
-use smtp_proto::{CloseReason, Event, Failure, OnRefusal, Report};
+use smtp_proto::{CloseReason, Event, Failure, Report};
 use tokio::time::timeout;
 
-use super::client::{Job, Post, Session, transaction};
+use super::client::{Job, Post, Session};
 use super::ledger::Fate;
 
 /// Cancellation.
@@ -47,9 +47,8 @@ impl Post {
             2 => client.ehlo().await.map(drop),
             3 => {
                 let other = self.register(job.letter, &job.recipients);
-                let content = self.plan.letters[job.letter].content.clone();
-                let result = client.send(transaction(other, &job, OnRefusal::Continue), &content[..]).await;
-                match result {
+                let (transaction, source) = self.letter(other, &job);
+                match client.send(transaction, source).await {
                     Err(error) if error.report().is_none() => {
                         self.close(other, Fate::Unbegun);
                         Err(error)

@@ -142,11 +142,8 @@ impl Post {
     /// Sends one letter. Gives the client back if it can still be asked.
     async fn post(&mut self, mut client: Session, job: Job) -> Option<Session> {
         let number = self.register(job.letter, &job.recipients);
-        let letter = self.plan.letters[job.letter].clone();
-        let transaction = transaction(number, &job, letter.on_refusal);
-        let transaction = if letter.declared { transaction.content(&letter.content) } else { transaction };
-        let source = Source::new(letter.content, letter.piece, letter.pause, letter.fails_at);
-        let sending = client.send(transaction, BufReader::with_capacity(letter.piece, source));
+        let (transaction, source) = self.letter(number, &job);
+        let sending = client.send(transaction, source);
         match self.maybe_cut_off(sending).await {
             Some(result) => {
                 self.settle(number, job, result);
@@ -158,6 +155,15 @@ impl Post {
             }
             None => self.after_cancellation(client, number, job).await,
         }
+    }
+
+    /// What is handed to `send`.
+    pub(super) fn letter(&self, number: usize, job: &Job) -> (Transaction, BufReader<Source>) {
+        let letter = self.plan.letters[job.letter].clone();
+        let transaction = transaction(number, job, letter.on_refusal);
+        let transaction = if letter.declared { transaction.content(&letter.content) } else { transaction };
+        let source = Source::new(letter.content, letter.piece, letter.pause, letter.fails_at);
+        (transaction, BufReader::with_capacity(letter.piece, source))
     }
 
     /// A call of `send` came back.
@@ -231,7 +237,7 @@ impl Post {
 }
 
 /// The envelope names the call and the recipients, so that the server knows both.
-pub(super) fn transaction(number: usize, job: &Job, on_refusal: OnRefusal) -> Transaction {
+fn transaction(number: usize, job: &Job, on_refusal: OnRefusal) -> Transaction {
     let from = ReversePath::parse(&format!("m{number}@client.example")).expect("a valid path");
     let to = |recipient: &usize| ForwardPath::parse(&path(job.letter, *recipient)).expect("a valid path");
     Transaction::new(from).to_all(job.recipients.iter().map(to)).on_refusal(on_refusal)

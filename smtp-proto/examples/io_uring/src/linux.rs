@@ -25,8 +25,7 @@ pub(crate) fn run() -> Result<Summary, Box<dyn Error>> {
         Ok(runtime) => runtime,
         // Containers often forbid it.
         Err(error) if matches!(error.kind(), ErrorKind::Unsupported | ErrorKind::PermissionDenied) => {
-            println!("this kernel does not give out io_uring, nothing was sent: {error}");
-            return Ok(summary);
+            return Err(format!("this kernel does not give out io_uring, nothing was sent: {error}").into());
         }
         Err(error) => return Err(error.into()),
     };

@@ -20,6 +20,7 @@ fn main() -> std::process::ExitCode {
 }
 
 #[cfg(not(target_os = "linux"))]
-fn main() {
-    println!("only Linux has io_uring: nothing was sent");
+fn main() -> std::process::ExitCode {
+    eprintln!("only Linux has io_uring: nothing was sent");
+    std::process::ExitCode::from(2)
 }

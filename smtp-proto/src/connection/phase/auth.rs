@@ -56,8 +56,6 @@ impl Connection {
 
     pub(super) fn on_auth(&mut self, reply: Reply) {
         let Session::Authenticating(exchange) = &mut self.session else { return };
-        let challenge = reply.code().get() == 334;
-        let reply = if !challenge && exchange.is_echoed_in(reply.text()) { reply.without_text() } else { reply };
         match reply.code().get() {
             // After a cancellation neither makes sense any more.
             235 | 334 if exchange.is_cancelled() => self.close(CloseReason::unsolicited(reply)),
@@ -69,6 +67,7 @@ impl Connection {
                 Ok(()) => {
                     self.authenticated = true;
                     self.session = Session::Ready;
+                    self.after_auth = true;
                     self.events.push_back(Event::Authenticated(reply));
                 }
                 Err(error) => {
@@ -80,6 +79,15 @@ impl Connection {
                 }
             },
             _ => self.fail_auth(reply, None),
+        }
+    }
+
+    /// Whether text of the server's, which is no challenge, repeats what was said in an authentication. Where the exchange
+    /// has just ended and nothing was said since, what was said is forgotten, and it may be anything.
+    pub(in crate::connection) fn may_repeat_secrets(&self, text: &[u8]) -> bool {
+        match &self.session {
+            Session::Authenticating(exchange) => exchange.is_echoed_in(text),
+            _ => self.after_auth && self.expected.front().is_none(),
         }
     }
 
@@ -106,6 +114,7 @@ impl Connection {
     }
 
     fn fail_auth(&mut self, reply: Reply, error: Option<SaslError>) {
+        self.after_auth = true;
         if let Session::Authenticating(exchange) = core::mem::replace(&mut self.session, Session::Ready) {
             self.events.push_back(Event::AuthFailed(exchange.into_failure(reply, error)));
         }

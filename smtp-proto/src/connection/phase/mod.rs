@@ -69,6 +69,9 @@ pub(super) enum Content {
     Chunks(Chunks),
 }
 
+/// Asks for the next step of an authentication (RFC 4954 section 4).
+const CHALLENGE: u16 = 334;
+
 /// RFC 5321 section 3.8: the server closes the connection after this.
 const SHUTTING_DOWN: u16 = 421;
 
@@ -86,6 +89,9 @@ impl Connection {
         };
         let kept = if each { self.config.reply_limits.recipient_text } else { usize::MAX };
         let reply = reply.to_owned_up_to(kept);
+        self.after_auth = false;
+        let challenge = reply.code().get() == CHALLENGE;
+        let reply = if !challenge && self.may_repeat_secrets(reply.text()) { reply.without_text() } else { reply };
         let end = self.end_after(expect, &reply);
         match expect {
             Expect::Greeting => self.on_greeting(reply),
@@ -115,7 +121,7 @@ impl Connection {
     fn end_after(&self, expect: Expect, reply: &Reply) -> Option<CloseReason> {
         match (expect, reply.code().get()) {
             (_, SHUTTING_DOWN) => Some(CloseReason::ServerShutdown(reply.clone())),
-            (Expect::Data, 354) | (Expect::Auth, 334) => None,
+            (Expect::Data, 354) | (Expect::Auth, CHALLENGE) => None,
             (_, 300..=399) => Some(CloseReason::unsolicited(reply.clone())),
             _ => None,
         }
@@ -125,6 +131,7 @@ impl Connection {
     fn on_reply_not_due(&mut self, reply: ReplyRef<'_>) {
         let code = reply.code();
         let reply = reply.to_owned();
+        let reply = if self.may_repeat_secrets(reply.text()) { reply.without_text() } else { reply };
         if let Session::Quitting(_) = self.session {
             return self.finish_quitting();
         }
