@@ -1,5 +1,7 @@
 //! Parameters of MAIL and RCPT (RFC 5321 section 4.1.2).
 
+pub mod xtext;
+
 use alloc::boxed::Box;
 
 use crate::capability::Extension;
