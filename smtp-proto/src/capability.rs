@@ -1,8 +1,11 @@
 //! What the server said it can do.
 
+mod limits;
+
 use alloc::string::String;
 use core::ops::Range;
 
+pub use self::limits::{FutureRelease, Limits};
 use crate::reply::Reply;
 
 /// A service extension that this library knows by name.
@@ -17,16 +20,32 @@ pub enum Extension {
     BinaryMime,
     /// CHUNKING, RFC 3030.
     Chunking,
+    /// DELIVERBY, RFC 2852.
+    DeliverBy,
+    /// DSN, RFC 3461.
+    Dsn,
     /// ENHANCEDSTATUSCODES, RFC 2034.
     EnhancedStatusCodes,
+    /// FUTURERELEASE, RFC 4865.
+    FutureRelease,
+    /// LIMITS, RFC 9422.
+    Limits,
+    /// MTRK, RFC 3885.
+    MessageTracking,
+    /// MT-PRIORITY, RFC 6710.
+    MtPriority,
     /// PIPELINING, RFC 2920.
     Pipelining,
+    /// REQUIRETLS, RFC 8689.
+    RequireTls,
     /// SIZE, RFC 1870.
     Size,
     /// SMTPUTF8, RFC 6531.
     SmtpUtf8,
     /// STARTTLS, RFC 3207.
     StartTls,
+    /// RRVS, RFC 7293.
+    ValidSince,
 }
 
 impl Extension {
@@ -37,11 +56,19 @@ impl Extension {
             Self::Auth => "AUTH",
             Self::BinaryMime => "BINARYMIME",
             Self::Chunking => "CHUNKING",
+            Self::DeliverBy => "DELIVERBY",
+            Self::Dsn => "DSN",
             Self::EnhancedStatusCodes => "ENHANCEDSTATUSCODES",
+            Self::FutureRelease => "FUTURERELEASE",
+            Self::Limits => "LIMITS",
+            Self::MessageTracking => "MTRK",
+            Self::MtPriority => "MT-PRIORITY",
             Self::Pipelining => "PIPELINING",
+            Self::RequireTls => "REQUIRETLS",
             Self::Size => "SIZE",
             Self::SmtpUtf8 => "SMTPUTF8",
             Self::StartTls => "STARTTLS",
+            Self::ValidSince => "RRVS",
         }
     }
 }
@@ -187,7 +214,7 @@ mod tests {
     use alloc::format;
     use alloc::vec::Vec;
 
-    fn capabilities(lines: &[&str]) -> Capabilities {
+    pub(super) fn capabilities(lines: &[&str]) -> Capabilities {
         let mut text = String::new();
         for (index, line) in lines.iter().enumerate() {
             let separator = if index + 1 == lines.len() { ' ' } else { '-' };

@@ -74,6 +74,12 @@ pub fn capabilities(data: &[u8]) {
         assert!(!mechanisms.iter().take(index).any(|earlier| earlier.eq_ignore_ascii_case(name)));
     }
     assert_ne!(offered.size_limit(), Some(0));
+    if let Some(limits) = offered.limits() {
+        let known = [limits.mail_max(), limits.rcpt_max(), limits.rcpt_domain_max()];
+        assert!(known.into_iter().flatten().all(|limit| (1..=999_999).contains(&limit)));
+        assert!(known.into_iter().flatten().count() <= limits.iter().count());
+    }
+    let _ = (offered.deliver_by_minimum(), offered.future_release(), offered.priority_profile());
     let _ = offered.server_name();
 }
 
