@@ -7,7 +7,7 @@ use core::fmt::{self, Write};
 use bytes::BufMut;
 
 use crate::address::HelloName;
-use crate::parameter::{BodyType, Parameter};
+use crate::parameter::{BodyType, Parameter, Typed};
 use crate::transaction::{Recipient, Transaction};
 
 /// Octets of a command line, its CRLF included, before extensions add to it (RFC 5321 section 4.5.3.1.4).
@@ -75,6 +75,7 @@ impl Command<'_> {
                 put(b"RCPT TO:<");
                 put(recipient.path.as_str().as_bytes());
                 put(b">");
+                typed(&mut put, recipient.typed.iter().flat_map(|typed| typed.iter()));
                 parameters(&mut put, &recipient.parameters);
             }
             Self::Data => put(b"DATA"),
@@ -109,7 +110,17 @@ fn mail(put: &mut impl FnMut(&[u8]), transaction: &Transaction) {
     if transaction.smtputf8 {
         put(b" SMTPUTF8");
     }
+    typed(put, transaction.typed.iter());
     parameters(put, &transaction.parameters);
+}
+
+fn typed<'a>(put: &mut impl FnMut(&[u8]), parameters: impl Iterator<Item = Typed<'a>>) {
+    for Typed { keyword, value, .. } in parameters {
+        let _ = match value {
+            Some(value) => write!(Sink(&mut *put), " {keyword}={value}"),
+            None => write!(Sink(&mut *put), " {keyword}"),
+        };
+    }
 }
 
 fn parameters(put: &mut impl FnMut(&[u8]), parameters: &[Parameter]) {

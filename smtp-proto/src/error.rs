@@ -6,6 +6,7 @@ use alloc::format;
 use alloc::string::String;
 
 use crate::capability::Extension;
+use crate::date_time::DateTime;
 use crate::event::{CloseReason, Phase};
 use crate::outcome::{Outcome, Stage};
 use crate::reply::{Reply, Severity};
@@ -46,6 +47,33 @@ pub enum UsageError {
     /// The server does not offer the extension of a parameter.
     #[error("the server does not offer {0}")]
     MissingKeyword(Box<str>),
+    /// A parameter is given twice, or one is given that excludes another (RFC 5321 section 4.1.1.11).
+    #[error("the parameter {0} is given more than once")]
+    Duplicate(Box<str>),
+    /// A parameter of MAIL is given for RCPT, or the other way round.
+    #[error("the parameter {0} belongs to the other command")]
+    Misplaced(Box<str>),
+    /// The server cannot be asked to deliver so soon or return the message (RFC 2852 section 4).
+    #[error("the server takes no less than {minimum} seconds to deliver or return a message")]
+    DeliverByTooSoon {
+        /// The server's minimum in seconds.
+        minimum: u32,
+    },
+    /// The server does not hold messages for so long (RFC 4865).
+    #[error("the server holds messages for {maximum} seconds at most")]
+    HoldTooLong {
+        /// The server's maximum in seconds.
+        maximum: u32,
+    },
+    /// The server does not hold messages until so late (RFC 4865).
+    #[error("the server holds messages until {maximum} at the latest")]
+    HoldTooLate {
+        /// The server's maximum.
+        maximum: DateTime,
+    },
+    /// A message is tracked by its envelope's identifier, and there is none (RFC 3885 section 3).
+    #[error("tracking needs an envelope identifier")]
+    TrackingNeedsEnvelopeId,
     /// An address or argument is not ASCII and the server does not offer SMTPUTF8 (RFC 6531).
     #[error("the server does not take addresses outside ASCII")]
     NonAsciiAddress,

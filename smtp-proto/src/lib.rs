@@ -144,7 +144,10 @@ pub use date_time::{DateTime, DateTimeError};
 pub use error::{Failure, UsageError};
 pub use event::{Challenge, CloseReason, Event, Initiator, Phase};
 pub use outcome::{Outcome, Stage};
-pub use parameter::{BodyType, Parameter, ParameterError, xtext};
+pub use parameter::{
+    BodyType, DeliverBy, EnvelopeId, HoldFor, Notify, NotifyOn, OriginalRecipient, Parameter, ParameterError, Priority,
+    Ret, Tracking, ValidSince, xtext,
+};
 pub use reply::{
     EnhancedCode, QueueRun, Reply, ReplyCode, ReplyDecoder, ReplyError, ReplyLimits, ReplyRef, Severity, Verification,
     parse_reply,

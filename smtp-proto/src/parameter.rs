@@ -1,10 +1,23 @@
 //! Parameters of MAIL and RCPT (RFC 5321 section 4.1.2).
 
+mod dsn;
+mod orcpt;
+mod timing;
+mod tracking;
+mod typed;
 pub mod xtext;
 
 use alloc::boxed::Box;
+use core::fmt::{Display, Write};
 
 use crate::capability::Extension;
+
+pub use self::dsn::{EnvelopeId, Notify, NotifyOn, Ret};
+pub use self::orcpt::OriginalRecipient;
+pub(crate) use self::timing::Hold;
+pub use self::timing::{DeliverBy, HoldFor, Priority};
+pub use self::tracking::{Tracking, ValidSince};
+pub(crate) use self::typed::{MailParameters, RcptParameters, Submitter, Typed};
 
 /// What octets the content may hold (RFC 6152, RFC 3030).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -25,23 +38,49 @@ pub enum ParameterError {
     /// The keyword is not letters, digits and inner hyphens.
     #[error("not a parameter keyword")]
     Keyword,
-    /// The value is empty or holds a space, `=`, a control or a non-ASCII character.
+    /// The value is empty or holds a space, `=`, a control or a non-ASCII character, or is not of the parameter's grammar.
     #[error("not a parameter value")]
     Value,
+    /// A character is not printable ASCII.
+    #[error("the character at octet {offset} is not printable ASCII")]
+    Character {
+        /// Octets before the character.
+        offset: usize,
+    },
+    /// The value is longer than its RFC allows, as it would be sent.
+    #[error("the value is longer than {limit} octets")]
+    TooLong {
+        /// Octets allowed.
+        limit: usize,
+    },
+    /// The number is too small or too large.
+    #[error("not a number from {minimum} to {maximum}")]
+    Range {
+        /// The smallest there may be.
+        minimum: i64,
+        /// The largest there may be.
+        maximum: i64,
+    },
+    /// The type of an address is not an atom (RFC 3461 section 4.2).
+    #[error("not a type of addresses")]
+    AddressType,
     /// The core sets this one itself: see [`Transaction::size`](crate::Transaction::size),
     /// [`body_type`](crate::Transaction::body_type) and [`smtputf8`](crate::Transaction::smtputf8).
     #[error("this parameter has a method of its own")]
     Reserved,
 }
 
-/// One parameter that this library has no method for. Sent only if the server offers its extension.
+/// Any parameter, by its keyword. Sent only if the server offers its extension.
+///
+/// For those that [`Transaction`](crate::Transaction) and [`Recipient`](crate::Recipient) have a method for, that is the
+/// better way: here nobody looks at the value, but that it is one.
 ///
 /// ```
 /// use smtp_proto::Parameter;
 ///
-/// let notify = Parameter::new("NOTIFY", "SUCCESS,FAILURE")?;
-/// assert_eq!(notify.extension(), "DSN");
-/// assert!(Parameter::new("RET", "FULL SIZE=1").is_err());
+/// let solicit = Parameter::new("SOLICIT", "org.example:ADV")?;
+/// assert_eq!(solicit.extension(), "NO-SOLICITING");
+/// assert!(Parameter::new("SOLICIT", "org.example SIZE=1").is_err());
 /// # Ok::<(), smtp_proto::ParameterError>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -82,8 +121,8 @@ impl Parameter {
         Ok(Self { keyword: keyword.into(), value: None, unadvertised: false })
     }
 
-    /// Sends the parameter even to a server that does not offer it, against RFC 5321 section 4.1.1.11. Such a server
-    /// refuses the command, or ignores what you asked for.
+    /// Sends the parameter even to a server that does not offer it, against RFC 5321 section 4.1.1.11, and with a command
+    /// it does not belong to. Such a server refuses the command, or ignores what you asked for.
     #[must_use]
     pub fn danger_unadvertised(mut self) -> Self {
         self.unadvertised = true;
@@ -120,13 +159,48 @@ pub(crate) const MAIL_LINE_ALLOWANCES: &[(&str, usize)] = &[
     (Extension::EightBitMime.keyword(), 17),
     (Extension::SmtpUtf8.keyword(), 10),
     (Extension::Auth.keyword(), 500),
-    ("DELIVERBY", 17),
-    ("FUTURERELEASE", 34),
-    ("MT-PRIORITY", 15),
+    (Extension::DeliverBy.keyword(), 17),
+    (Extension::FutureRelease.keyword(), 34),
+    (Extension::MtPriority.keyword(), 15),
+    (Extension::RequireTls.keyword(), 11),
+    (Extension::MessageTracking.keyword(), 40),
 ];
 
 /// The same for RCPT.
-pub(crate) const RCPT_LINE_ALLOWANCES: &[(&str, usize)] = &[("DSN", 500)];
+pub(crate) const RCPT_LINE_ALLOWANCES: &[(&str, usize)] =
+    &[(Extension::Dsn.keyword(), 500), (Extension::ValidSince.keyword(), 33)];
+
+/// Whether a text is printable ASCII and spaces, and not empty.
+fn printable(text: &str) -> Result<(), ParameterError> {
+    match text.char_indices().find(|(_, c)| !matches!(c, ' '..='~')) {
+        Some((offset, _)) => Err(ParameterError::Character { offset }),
+        None if text.is_empty() => Err(ParameterError::Value),
+        None => Ok(()),
+    }
+}
+
+/// Whether a value is at most so many octets long as it is sent.
+fn at_most(limit: usize, value: &impl Display) -> Result<(), ParameterError> {
+    struct Length(usize);
+
+    impl Write for Length {
+        fn write_str(&mut self, text: &str) -> core::fmt::Result {
+            self.0 += text.len();
+            Ok(())
+        }
+    }
+
+    let mut length = Length(0);
+    // Counting cannot fail.
+    let _ = write!(length, "{value}");
+    if length.0 > limit { Err(ParameterError::TooLong { limit }) } else { Ok(()) }
+}
+
+/// A number within its bounds, which are within those of `T`.
+fn within<T: TryFrom<i64>>(number: i64, minimum: i64, maximum: i64) -> Result<T, ParameterError> {
+    let number = Some(number).filter(|number| (minimum..=maximum).contains(number));
+    number.and_then(|number| T::try_from(number).ok()).ok_or(ParameterError::Range { minimum, maximum })
+}
 
 #[cfg(test)]
 mod tests {

@@ -1,11 +1,14 @@
 //! One message's envelope, before it is sent.
 
+mod extensions;
+
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use crate::address::{ForwardPath, ReversePath};
 use crate::body::Survey;
 use crate::outcome::Outcome;
-use crate::parameter::{BodyType, Parameter};
+use crate::parameter::{BodyType, MailParameters, Parameter, RcptParameters};
 
 /// Names a transaction within its connection. Counts up, in the order of `begin`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -33,6 +36,8 @@ pub enum OnRefusal {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Recipient {
     pub(crate) path: ForwardPath,
+    /// Boxed, so that a recipient without any costs one word for them.
+    pub(crate) typed: Option<Box<RcptParameters>>,
     pub(crate) parameters: Vec<Parameter>,
     /// RCPT was accepted.
     pub(crate) admitted: bool,
@@ -44,10 +49,10 @@ pub struct Recipient {
 impl Recipient {
     /// A recipient without parameters.
     pub const fn new(path: ForwardPath) -> Self {
-        Self { path, parameters: Vec::new(), admitted: false, outcome: Outcome::NotSent }
+        Self { path, typed: None, parameters: Vec::new(), admitted: false, outcome: Outcome::NotSent }
     }
 
-    /// Adds a parameter to this recipient's RCPT.
+    /// Adds a parameter to this recipient's RCPT that there is no method for.
     #[must_use]
     pub fn parameter(mut self, parameter: Parameter) -> Self {
         self.parameters.push(parameter);
@@ -85,6 +90,7 @@ pub struct Transaction {
     pub(crate) size: Option<u64>,
     pub(crate) body_type: Option<BodyType>,
     pub(crate) smtputf8: bool,
+    pub(crate) typed: MailParameters,
     pub(crate) parameters: Vec<Parameter>,
     pub(crate) recipients: Vec<Recipient>,
     pub(crate) on_refusal: OnRefusal,
@@ -98,6 +104,7 @@ impl Transaction {
             size: None,
             body_type: None,
             smtputf8: false,
+            typed: MailParameters::NONE,
             parameters: Vec::new(),
             recipients: Vec::new(),
             on_refusal: OnRefusal::Continue,
@@ -151,7 +158,7 @@ impl Transaction {
         self
     }
 
-    /// Adds a parameter to MAIL.
+    /// Adds a parameter to MAIL that there is no method for.
     #[must_use]
     pub fn parameter(mut self, parameter: Parameter) -> Self {
         self.parameters.push(parameter);
@@ -175,8 +182,12 @@ impl Transaction {
         self.recipients.iter().map(Recipient::path)
     }
 
-    /// Whether an address cannot be sent without SMTPUTF8.
+    /// Whether an address cannot be sent without SMTPUTF8. Of the submitter only its octets could: as xtext they are ASCII,
+    /// but what they mean is not.
     pub(crate) fn has_non_ascii_address(&self) -> bool {
-        !self.from.is_ascii() || self.recipients.iter().any(|recipient| !recipient.path.is_ascii())
+        let submitter = self.typed.submitter.as_ref();
+        !self.from.is_ascii()
+            || submitter.is_some_and(|submitter| !submitter.0.is_ascii())
+            || self.recipients.iter().any(|recipient| !recipient.is_ascii())
     }
 }

@@ -10,6 +10,7 @@ use crate::report::Report;
 use crate::transaction::{OnRefusal, Recipient, Transaction, TransactionId};
 
 use super::expect::Expect;
+use super::extensions;
 
 /// A transaction under way.
 #[derive(Debug)]
@@ -291,7 +292,7 @@ pub(super) fn prepare(
     offered: &Capabilities,
     secure: bool,
 ) -> Result<Transaction, UsageError> {
-    if !secure && transaction.parameters.iter().any(|parameter| parameter.extension() == "REQUIRETLS") {
+    if !secure && transaction.requires_tls() {
         return Err(UsageError::RequireTlsInClear);
     }
     if transaction.has_non_ascii_address() {
@@ -319,6 +320,7 @@ pub(super) fn prepare(
             return Err(UsageError::TooLarge { limit });
         }
     }
+    extensions::check_mail(&transaction, offered)?;
     check_line(&Command::Mail(&transaction), &transaction.parameters, parameter::MAIL_LINE_ALLOWANCES, offered)?;
     for recipient in &transaction.recipients {
         check_recipient(recipient, offered)?;
@@ -328,9 +330,10 @@ pub(super) fn prepare(
 
 /// Says why a recipient cannot be sent to this server, if so.
 pub(super) fn check_recipient(recipient: &Recipient, offered: &Capabilities) -> Result<(), UsageError> {
-    if !recipient.path.is_ascii() && !offered.supports(Extension::SmtpUtf8) {
+    if !recipient.is_ascii() && !offered.supports(Extension::SmtpUtf8) {
         return Err(UsageError::NonAsciiAddress);
     }
+    extensions::check_rcpt(recipient, offered)?;
     check_line(&Command::Rcpt(recipient), &recipient.parameters, parameter::RCPT_LINE_ALLOWANCES, offered)
 }
 

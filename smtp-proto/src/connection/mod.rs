@@ -7,6 +7,7 @@ mod chunks;
 mod deadline;
 mod envelope;
 mod expect;
+mod extensions;
 mod outbox;
 mod phase;
 mod verbs;

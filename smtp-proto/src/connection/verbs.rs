@@ -68,7 +68,7 @@ impl Connection {
         let envelope = self.current.as_ref().ok_or(UsageError::NoTransaction)?;
         let recipient = recipient.into();
         envelope::check_recipient(&recipient, &self.capabilities)?;
-        if !recipient.path.is_ascii() && !envelope.is_utf8() {
+        if !recipient.is_ascii() && !envelope.is_utf8() {
             return Err(UsageError::NonAsciiAddress);
         }
         self.recipient_by_hand(recipient);
