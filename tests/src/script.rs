@@ -18,13 +18,15 @@
 //! application acts when what it did before is answered. The client may not say a line before all server lines above it
 //! have come. How lines fall into packets is not part of a transcript: every cut has to give the same.
 
+mod options;
+
 use std::ops::Range;
 use std::path::Path;
 
 use smtp_proto::sasl::Credentials;
 use smtp_proto::{
-    BodyType, Chunking, CommandLine, Config, ForwardPath, HelloName, LineEndings, LongLines, OnRefusal, Parameter,
-    Recipient, ReversePath, Setup, TlsPolicy, Transaction,
+    BodyType, Chunking, CommandLine, Config, ForwardPath, HelloName, LineEndings, LongLines, OnRefusal, Recipient,
+    ReversePath, Setup, TlsPolicy, Transaction,
 };
 
 /// What stands for a TLS handshake: the server's part, after which the same stream goes on as if within TLS. Anything else
@@ -85,11 +87,13 @@ pub struct Act {
 pub enum Verb {
     /// Start the session.
     Start,
-    /// `! send <from> <to,to> [abort] [7bit] [8bit] [binary] [utf8] [size=N] [known] [unreadable] [KEY=VALUE]`
+    /// `! send <from> <to,to> [abort] [7bit] [8bit] [binary] [utf8] [size=N] [known] [unreadable] [ret=full|hdrs] [envid=ID]
+    /// [by=SECONDS;MODE] [hold-for=SECONDS] [hold-until=TIME] [priority=N] [require-tls] [submitter=PATH] [track=SECONDS]
+    /// [KEY=VALUE]`
     Send(Transaction, Message),
     /// `! mail <from> [as for send]`
     Mail(Transaction),
-    /// `! rcpt <to> [KEY=VALUE]`
+    /// `! rcpt <to> [notify=CASES] [orcpt=TYPE;ADDRESS] [orcpt-unitext=TYPE;ADDRESS] [rrvs=TIME;C] [KEY=VALUE]`
     Rcpt(Recipient),
     /// `! data [unreadable]`
     Data(Message),
@@ -306,9 +310,7 @@ fn verb_of(line: &str, octets: Vec<u8>) -> Result<Verb, String> {
         "mail" => Verb::Mail(options(Transaction::new(reverse_path(words.next())?), words, &message)?),
         "rcpt" => {
             let recipient = Recipient::new(forward_path(words.next())?);
-            Verb::Rcpt(
-                words.try_fold(recipient, |recipient, word| Ok::<_, String>(recipient.parameter(parameter(word)?)))?,
-            )
+            Verb::Rcpt(words.try_fold(recipient, options::for_rcpt)?)
         }
         "data" => Verb::Data(message),
         "bdat" => Verb::Bdat(message),
@@ -341,22 +343,11 @@ fn options<'a>(
             "unreadable" => transaction,
             _ => match word.strip_prefix("size=") {
                 Some(size) => transaction.size(size.parse().map_err(|error| format!("{error}"))?),
-                None => transaction.parameter(parameter(word)?),
+                None => options::for_mail(transaction, word)?,
             },
         };
     }
     Ok(transaction)
-}
-
-/// `KEY=VALUE` or `KEY`; with `!` in front even if it is not offered.
-fn parameter(word: &str) -> Result<Parameter, String> {
-    let (danger, word) = word.strip_prefix('!').map_or((false, word), |word| (true, word));
-    let parameter = match word.split_once('=') {
-        Some((keyword, value)) => Parameter::new(keyword, value),
-        None => Parameter::flag(word),
-    };
-    let parameter = parameter.map_err(|error| error.to_string())?;
-    Ok(if danger { parameter.danger_unadvertised() } else { parameter })
 }
 
 fn reverse_path(word: Option<&str>) -> Result<ReversePath, String> {
