@@ -12,7 +12,7 @@ use smtp_proto::sasl::{
     AuthFailure, AuthFailureKind, ChannelBindings, Choice, ChooseError, Credentials, CredentialsError, Iterations,
     Mechanism, Response, SaslError, Secret, choose,
 };
-use smtp_proto::{CloseReason, Config, Event, Extension, Parameter, ReplyError, State, UsageError};
+use smtp_proto::{CloseReason, Config, Event, Extension, Parameter, ReplyError, ReversePath, State, UsageError};
 
 /// Octets that both ends of a TLS connection know.
 const EXPORTED: [u8; 32] = [0x5a; 32];
@@ -1248,22 +1248,32 @@ fn an_offer_that_vanishes_after_success() {
 }
 
 // C-122: the parameter AUTH of MAIL is sent where AUTH is offered and nowhere else; its value is xtext, in which no equals sign and
-// no space can stand.
+// no space can stand. A mailbox outside ASCII needs SMTPUTF8, as it does anywhere.
 #[test]
 fn the_parameter_auth_of_mail() {
-    for (value, line) in [
+    for (submitter, line) in [
         ("<>", "MAIL FROM:<me@client.example> AUTH=<>\r\n"),
-        ("e+3Dmc2@example.com", "MAIL FROM:<me@client.example> AUTH=e+3Dmc2@example.com\r\n"),
+        ("e=mc2@example.com", "MAIL FROM:<me@client.example> AUTH=e+3Dmc2@example.com\r\n"),
+        ("\"a b\"@x.example", "MAIL FROM:<me@client.example> AUTH=\"a+20b\"@x.example\r\n"),
     ] {
-        let parameter = || Parameter::new("AUTH", value).unwrap();
+        let submitted = || transaction(1).submitter(ReversePath::parse(submitter).unwrap());
         let mut lab = within_tls(smtp(), &["AUTH PLAIN"]);
-        lab.connection.begin(transaction(1).parameter(parameter())).unwrap();
+        lab.connection.begin(submitted()).unwrap();
         assert_eq!(lab.says(), line);
         let mut lab = within_tls(smtp(), &["SIZE 5"]);
-        let error = lab.connection.begin(transaction(1).parameter(parameter()));
+        assert_eq!(lab.connection.begin(submitted()), Err(UsageError::Missing(Extension::Auth)));
+        assert_eq!(lab.says(), "");
+        let raw = Parameter::new("AUTH", "e+3Dmc2@example.com").unwrap();
+        let error = lab.connection.begin(transaction(1).parameter(raw));
         assert_eq!(error, Err(UsageError::MissingKeyword("AUTH".into())));
         assert_eq!(lab.says(), "");
     }
+    let mut lab = within_tls(smtp(), &["AUTH PLAIN"]);
+    let submitted = transaction(1).submitter(ReversePath::parse("é@x.example").unwrap());
+    assert_eq!(lab.connection.begin(submitted.clone()), Err(UsageError::NonAsciiAddress));
+    let mut lab = within_tls(smtp(), &["AUTH PLAIN", "8BITMIME", "SMTPUTF8"]);
+    lab.connection.begin(submitted).unwrap();
+    assert_eq!(lab.says(), "MAIL FROM:<me@client.example> BODY=8BITMIME SMTPUTF8 AUTH=+C3+A9@x.example\r\n");
     for bad in ["e=mc2@example.com", "a b", "", "a\r\nRCPT"] {
         assert!(Parameter::new("AUTH", bad).is_err(), "{bad:?}");
     }
