@@ -47,7 +47,7 @@ pub enum UsageError {
     /// The server does not offer the extension of a parameter.
     #[error("the server does not offer {0}")]
     MissingKeyword(Box<str>),
-    /// A parameter is given twice, or one is given that excludes another (RFC 5321 section 4.1.1.11).
+    /// A parameter is given twice, or one is given that excludes another (RFC 3461 section 4.5 and others).
     #[error("the parameter {0} is given more than once")]
     Duplicate(Box<str>),
     /// A parameter of MAIL is given for RCPT, or the other way round.

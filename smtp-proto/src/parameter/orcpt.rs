@@ -9,6 +9,9 @@ use crate::address::ForwardPath;
 
 /// The recipient as the sender of the message wrote it, which reports repeat: ORCPT on RCPT. Displayed as it is sent.
 ///
+/// Whoever submits a message, or sends it on to the members of a list, names the address of RCPT itself; a relay passes on
+/// what it was given.
+///
 /// ```
 /// use smtp_proto::{ForwardPath, OriginalRecipient};
 ///
