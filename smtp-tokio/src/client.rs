@@ -3,6 +3,7 @@
 use std::fmt;
 use std::future::poll_fn;
 use std::io;
+use std::mem::MaybeUninit;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -39,7 +40,6 @@ pub struct Client<S> {
     greeting: Option<Reply>,
     security: SecurityReport,
     started: Instant,
-    buffer: Box<[u8]>,
     sleep: Pin<Box<Sleep>>,
     /// When the stream last took octets, if a flush has not yet sent them on their way.
     unflushed: Option<Time>,
@@ -106,7 +106,6 @@ impl<S: Duplex> Client<S> {
             greeting: None,
             security: SecurityReport::default(),
             started: Instant::now(),
-            buffer: vec![0; READ].into(),
             sleep: Box::pin(sleep(Duration::ZERO)),
             unflushed: None,
             begun: false,
@@ -152,7 +151,7 @@ impl<S: Duplex> Client<S> {
         setup: &mut Setup,
         upgrade: impl AsyncFnOnce(S) -> Result<(T, ChannelBindings), Error>,
     ) -> Result<Client<T>, Error> {
-        let Self { stream, mut connection, greeting, security, started, buffer, sleep, broken, transcript, .. } = self;
+        let Self { stream, mut connection, greeting, security, started, sleep, broken, transcript, .. } = self;
         let (stream, bindings) = upgrade(stream).await?;
         setup.channel_bindings(bindings);
         connection.handle_tls_established()?;
@@ -163,7 +162,6 @@ impl<S: Duplex> Client<S> {
             greeting,
             security,
             started,
-            buffer,
             sleep,
             unflushed,
             begun,
@@ -549,7 +547,9 @@ impl<S: Duplex> Client<S> {
 
     /// Reads once, if anything has come. Whether it had.
     fn poll_receive(&mut self, cx: &mut Context<'_>) -> bool {
-        let mut buffer = ReadBuf::new(&mut self.buffer);
+        // On the stack: a buffer of its own would be most of what an idle client holds.
+        let mut space = [MaybeUninit::uninit(); READ];
+        let mut buffer = ReadBuf::uninit(&mut space);
         let Poll::Ready(result) = Pin::new(&mut self.stream).poll_read(cx, &mut buffer) else { return false };
         let octets = buffer.filled();
         match result {

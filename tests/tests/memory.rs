@@ -4,8 +4,11 @@ use std::alloc::System;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use smtp_conformance::lab::{Lab, lmtp, smtp, transaction};
-use smtp_proto::{Chunking, CloseReason, Event};
+use smtp_proto::{Chunking, CloseReason, Event, Security, Setup, TlsPolicy};
+use smtp_tokio::Client;
 use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
+use tokio::io::{AsyncReadExt, join, sink};
+use tokio::runtime::Builder;
 
 #[global_allocator]
 static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
@@ -187,4 +190,22 @@ fn a_large_body_flows_through() {
             assert!(held().saturating_sub(before) <= CEILING);
         }
     }
+}
+
+// What an idle client of Tokio's holds besides itself: its connection's part, and nothing to read into.
+#[test]
+fn an_idle_tokio_client() {
+    let _alone = alone();
+    let runtime = Builder::new_current_thread().enable_time().build().unwrap();
+    let client = runtime.block_on(async {
+        let before = held();
+        let replies = b"220 hi\r\n".chain(&b"250-x\r\n250 PIPELINING\r\n"[..]);
+        let (stream, setup) = (join(replies, sink()), Setup::new(TlsPolicy::None, None));
+        // Connecting has a task of its own, which is over when the client idles.
+        let client = tokio::spawn(Client::start(stream, Security::Plaintext, smtp(), setup)).await.unwrap().unwrap();
+        let now = held() - before;
+        assert!(now <= 12 * 1024, "{now} octets held");
+        client
+    });
+    drop(client);
 }
