@@ -579,7 +579,11 @@ impl<S: Duplex> Client<S> {
         let now = Time::from_duration(elapsed);
         let block = self.connection.config().timeouts.data_block;
         let held_back = self.unflushed.map(|since| (since + block).saturating_duration_since(now));
-        let Some(left) = self.connection.poll_timeout(now).into_iter().chain(held_back).min() else { return false };
+        let Some(left) = self.connection.poll_timeout(now).into_iter().chain(held_back).min() else {
+            // A timer that went on would keep the memory of the task that waited for it, which may be over.
+            self.sleep.set(sleep(Duration::ZERO));
+            return false;
+        };
         // A time that no clock reaches is none.
         let Some(deadline) = self.started.checked_add(elapsed.saturating_add(left)) else { return false };
         if self.sleep.deadline() != deadline {
