@@ -46,7 +46,6 @@ pub struct Client<S> {
     /// An exchange has begun and not come to its end: whoever began it was cancelled, if nobody is at it.
     begun: bool,
     /// The caller has changed what the options had made of the session, or could have.
-    #[cfg_attr(not(feature = "pool"), expect(dead_code, reason = "only a pool asks"))]
     touched: bool,
     /// How the stream broke.
     broken: Option<io::Error>,
