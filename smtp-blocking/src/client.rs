@@ -9,7 +9,7 @@ use smtp_driver::{Error, Transcript, TranscriptHook};
 use smtp_proto::sasl::ChannelBindings;
 use smtp_proto::{
     Capabilities, CloseReason, CommandLine, Config, Connection, Event, Failure, Recipient, Reply, Report, Security,
-    SecurityReport, Setup, State, Step, Time, TlsPolicy, Transaction, TransactionId, UsageError,
+    SecurityReport, Setup, State, Step, Submission, Time, TlsPolicy, Transaction, TransactionId, UsageError,
 };
 
 use crate::stream::Stream;
@@ -222,6 +222,47 @@ impl<S: Stream> Client<S> {
         let begun = self.connection.begin(transaction);
         let id = self.started(begun)?;
         self.complete(id, message)
+    }
+
+    /// Sends one message in as many transactions as the server needs for its recipients: see
+    /// [`Submission`](smtp_proto::Submission). `message` is called for each of them, and gives the message from its beginning.
+    ///
+    /// The report tells what became of each recipient; at least one was accepted.
+    ///
+    /// # Errors
+    ///
+    /// [`Error`] as for [`send`](Self::send), when nobody was accepted.
+    pub fn submit<R: BufRead>(
+        &mut self,
+        transaction: Transaction,
+        mut message: impl FnMut() -> io::Result<R>,
+    ) -> Result<Report, Error> {
+        let mut submission = Submission::new(transaction);
+        let mut begun = false;
+        while let Some(part) = submission.next(self.connection.capabilities()) {
+            let message = match message() {
+                Ok(message) => message,
+                Err(error) => {
+                    let result = submission.into_report().into_result(None);
+                    return result.map_err(|failure| match failure.report() {
+                        Some(report) if begun => Error::Message { error, report: Some(Box::new(report.clone())) },
+                        _ => Error::unreadable(error),
+                    });
+                }
+            };
+            match self.send(part, message) {
+                Ok(report) => submission.completed(report),
+                Err(error) => match error.report() {
+                    Some(report) => submission.completed(report.clone()),
+                    None if !begun => return Err(error),
+                    // Those who are left are not sent to, which their outcome says already.
+                    None => break,
+                },
+            }
+            begun = true;
+        }
+        let result = submission.into_report().into_result(self.connection.close_reason());
+        result.map_err(|failure| Error::from_failure(failure, self.broken.take()))
     }
 
     /// Says MAIL by hand. Go on with [`rcpt`](Self::rcpt) and [`data`](Self::data).

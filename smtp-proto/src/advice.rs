@@ -3,7 +3,7 @@
 use crate::address::ForwardPath;
 use crate::error::Failure;
 use crate::event::CloseReason;
-use crate::outcome::{Outcome, Stage};
+use crate::outcome::Outcome;
 use crate::reply::{Reply, Severity};
 use crate::report::Report;
 
@@ -15,7 +15,7 @@ pub enum Advice {
     /// Nothing of it reached the server in full: send it again, to this server over another connection or to another one.
     SendAgain,
     /// The server takes no more recipients at a time: send it to these in a transaction of their own, at once (RFC 5321
-    /// section 4.5.3.1.10).
+    /// section 4.5.3.1.10). [`Submission`](crate::Submission) does so.
     SplitRecipients,
     /// This server may take it later (RFC 5321 section 4.5.4.1: half an hour at first, for four or five days).
     RetryLater,
@@ -70,21 +70,10 @@ fn of_outcome(outcome: &Outcome, some_admitted: bool) -> Option<Advice> {
         Outcome::NotSent => Advice::SendAgain,
         Outcome::InDoubt => Advice::MayDuplicate,
         Outcome::Refused { transient: false, .. } => Advice::GiveUp,
-        Outcome::Refused { stage: Stage::Rcpt, reply, .. } if some_admitted && too_many(reply) => {
-            Advice::SplitRecipients
-        }
+        outcome if some_admitted && outcome.is_too_many() => Advice::SplitRecipients,
         Outcome::Refused { reply, .. } if is_the_hosts(reply) => Advice::TryAnotherHost,
         Outcome::Refused { .. } => Advice::RetryLater,
     })
-}
-
-/// Whether a refusal of a recipient is about how many they are. A more precise code decides, if there is one: 4.2.2 is a full
-/// mailbox.
-fn too_many(reply: &Reply) -> bool {
-    match (reply.enhanced(), reply.code().get()) {
-        (Some(code), _) => (code.subject(), code.detail()) == (5, 3),
-        (None, code) => matches!(code, 452 | 552),
-    }
 }
 
 /// Whether the refusal is about the server and not about the message or a mailbox: it shuts down, or its system or network is
@@ -124,6 +113,7 @@ impl Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::outcome::Stage;
     use crate::reply::{ReplyLimits, parse_reply};
     use crate::transaction::{Recipient, TransactionId};
 

@@ -105,6 +105,19 @@ pub enum UsageError {
     /// [`Config::danger_password_in_clear`](crate::Config::danger_password_in_clear).
     #[error("the mechanism needs TLS")]
     NeedsTls,
+    /// The server takes no more messages in this session (MAILMAX, RFC 9422 section 4.1): begin another one.
+    #[error("the server takes {maximum} messages a session, and has got them")]
+    MailLimit {
+        /// How many it takes.
+        maximum: u32,
+    },
+    /// The server takes fewer recipients at a time (RCPTMAX, RFC 9422 section 4.2). [`Submission`](crate::Submission) splits
+    /// them.
+    #[error("the server takes {maximum} recipients at a time")]
+    TooManyRecipients {
+        /// How many it takes.
+        maximum: u32,
+    },
     /// REQUIRETLS demands TLS of every server on the way, and would be sent in clear here (RFC 8689 section 4.2.1).
     #[error("REQUIRETLS needs TLS")]
     RequireTlsInClear,

@@ -130,6 +130,7 @@ mod report;
 pub mod sasl;
 mod secret;
 mod setup;
+mod submission;
 mod time;
 mod transaction;
 
@@ -154,5 +155,6 @@ pub use reply::{
 };
 pub use report::Report;
 pub use setup::{SecurityReport, Setup, StartTls, Step, TlsMode, TlsPolicy};
+pub use submission::Submission;
 pub use time::Time;
 pub use transaction::{OnRefusal, Recipient, Transaction, TransactionId};

@@ -58,6 +58,16 @@ impl Outcome {
         Self::Refused { stage, reply, transient }
     }
 
+    /// Whether RCPT was refused because there are too many recipients, which holds only behind one that was accepted. A more
+    /// precise code decides, if there is one: 4.2.2 is a full mailbox.
+    pub(crate) fn is_too_many(&self) -> bool {
+        let Self::Refused { stage: Stage::Rcpt, reply, transient: true } = self else { return false };
+        match (reply.enhanced(), reply.code().get()) {
+            (Some(code), _) => (code.subject(), code.detail()) == (5, 3),
+            (None, code) => matches!(code, 452 | 552),
+        }
+    }
+
     /// Whether the server took responsibility.
     pub fn is_accepted(&self) -> bool {
         matches!(self, Self::Accepted(_))

@@ -88,6 +88,12 @@ impl ReversePath {
 pub struct ForwardPath(Box<str>);
 
 impl ForwardPath {
+    /// The domain or address literal, as it was given. `None` for the bare `postmaster` (RFC 5321 section 4.1.1.3).
+    pub fn domain(&self) -> Option<&str> {
+        // A quoted local part may hold an `@`, a domain never does.
+        self.0.rsplit_once('@').map(|(_, domain)| domain)
+    }
+
     /// Reads a mailbox as [`ReversePath::parse`] does, or `Postmaster` without a domain in any letter case.
     ///
     /// # Errors

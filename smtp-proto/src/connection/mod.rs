@@ -330,6 +330,12 @@ impl Connection {
         self.greeted && self.may_begin().is_ok()
     }
 
+    /// How many transactions may still be begun, where the server announces a limit (MAILMAX, RFC 9422).
+    pub fn transactions_left(&self) -> Option<u64> {
+        let maximum = self.capabilities.limits()?.mail_max()?;
+        Some(u64::from(maximum).saturating_sub(self.next_id))
+    }
+
     /// The transaction whose content is not complete yet, if there is one.
     pub fn transaction(&self) -> Option<TransactionId> {
         self.current.as_ref().map(Envelope::id)

@@ -297,6 +297,7 @@ impl Connection {
         if !self.greeted {
             return Err(UsageError::NeedsHello);
         }
+        self.check_limits(&transaction)?;
         let transaction = envelope::prepare(transaction, &self.capabilities, self.secure)?;
         let prefer = self.config.chunking == Chunking::Prefer && self.capabilities.supports(Extension::Chunking);
         let id = TransactionId(self.next_id);
@@ -305,6 +306,18 @@ impl Connection {
         envelope.chunked = envelope.is_binary() || prefer;
         self.current = Some(envelope);
         Ok(id)
+    }
+
+    fn check_limits(&self, transaction: &Transaction) -> Result<(), UsageError> {
+        let Some(limits) = self.capabilities.limits() else { return Ok(()) };
+        if let Some(maximum) = limits.mail_max().filter(|&maximum| self.next_id >= u64::from(maximum)) {
+            return Err(UsageError::MailLimit { maximum });
+        }
+        let recipients = u32::try_from(transaction.recipients.len()).unwrap_or(u32::MAX);
+        match limits.rcpt_max().filter(|&maximum| recipients > maximum) {
+            Some(maximum) => Err(UsageError::TooManyRecipients { maximum }),
+            None => Ok(()),
+        }
     }
 
     pub(super) fn may_begin(&self) -> Result<(), UsageError> {

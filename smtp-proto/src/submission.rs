@@ -1,0 +1,141 @@
+//! One message for more recipients than a server takes at a time.
+
+use alloc::collections::{BTreeSet, VecDeque};
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use crate::capability::Capabilities;
+use crate::outcome::{Outcome, Stage};
+use crate::reply::Reply;
+use crate::report::Report;
+use crate::transaction::{OnRefusal, Recipient, Transaction, TransactionId};
+
+/// Splits a message's recipients into as many transactions as a server needs, and makes one report of theirs.
+///
+/// How many recipients go into one follows from what the server announces (LIMITS, RFC 9422) and from what it turns out to
+/// take: recipients it refuses for being too many are sent to again, without those it took (RFC 5321 section 4.5.3.1.10).
+/// A message that is for all or none ([`OnRefusal::Abort`]) is not split.
+///
+/// Recipients for whom there is no room left in the session, because it ended or has a limit of its own, are
+/// [`Outcome::NotSent`].
+///
+/// ```
+/// use smtp_proto::{Capabilities, ForwardPath, ReplyLimits, ReversePath, Submission, Transaction, parse_reply};
+///
+/// let hello = b"250-mail.example\r\n250 LIMITS RCPTMAX=2\r\n";
+/// let (hello, _) = parse_reply(hello, &ReplyLimits::default())?.unwrap();
+/// let offered = Capabilities::from_reply(&hello.to_owned());
+///
+/// let to = ["a@x.example", "b@x.example", "c@x.example"].map(|path| ForwardPath::parse(path).unwrap());
+/// let mut submission = Submission::new(Transaction::new(ReversePath::null()).to_all(to));
+/// let first = submission.next(&offered).unwrap();
+/// assert_eq!(first.recipients().count(), 2);
+/// // ... send it, and give its report to `completed`; then the next one.
+/// # Ok::<(), smtp_proto::ReplyError>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Submission {
+    /// Everything but the recipients.
+    transaction: Transaction,
+    /// All of them in the order given, with what became of them so far.
+    recipients: Vec<Recipient>,
+    /// Those to be sent to, by index.
+    waiting: VecDeque<usize>,
+    /// Those of the transaction under way.
+    under_way: Vec<usize>,
+    /// How many the server has shown to take in one transaction.
+    learnt: usize,
+    /// Domains sent to, in lower case.
+    domains: BTreeSet<String>,
+    first: Option<TransactionId>,
+    sender_refusal: Option<Reply>,
+}
+
+impl Submission {
+    /// A submission of which nothing was sent.
+    pub fn new(mut transaction: Transaction) -> Self {
+        let recipients = core::mem::take(&mut transaction.recipients);
+        Self {
+            waiting: (0..recipients.len()).collect(),
+            transaction,
+            recipients,
+            under_way: Vec::new(),
+            learnt: usize::MAX,
+            domains: BTreeSet::new(),
+            first: None,
+            sender_refusal: None,
+        }
+    }
+
+    /// The next transaction to send to a server that offers this. `None` when there is none, or the one before it is not
+    /// [`completed`](Self::completed).
+    pub fn next(&mut self, offered: &Capabilities) -> Option<Transaction> {
+        if !self.under_way.is_empty() {
+            return None;
+        }
+        let limits = offered.limits();
+        let announced = |limit: Option<u32>| limit.and_then(|limit| usize::try_from(limit).ok()).unwrap_or(usize::MAX);
+        let (mut most, mut most_domains) = (self.learnt, usize::MAX);
+        if let Some(limits) = limits {
+            most = most.min(announced(limits.rcpt_max()));
+            most_domains = announced(limits.rcpt_domain_max());
+        }
+        if self.transaction.on_refusal == OnRefusal::Abort {
+            // Whether so many can be had at once, the server or the connection will say.
+            (most, most_domains) = (usize::MAX, usize::MAX);
+        }
+        let (mut chosen, mut kept) = (Vec::new(), VecDeque::new());
+        for index in self.waiting.drain(..) {
+            let Some(recipient) = self.recipients.get(index) else { continue };
+            let domain = recipient.path.domain().unwrap_or_default().to_ascii_lowercase();
+            let domain_fits = self.domains.contains(&domain) || self.domains.len() < most_domains;
+            if chosen.len() < most && domain_fits {
+                self.domains.insert(domain);
+                chosen.push(index);
+            } else {
+                kept.push_back(index);
+            }
+        }
+        self.waiting = kept;
+        let recipients: Vec<_> = chosen.iter().filter_map(|&index| self.recipients.get(index).cloned()).collect();
+        self.under_way = chosen;
+        (!recipients.is_empty()).then(|| Transaction { recipients, ..self.transaction.clone() })
+    }
+
+    /// What became of the transaction that [`next`](Self::next) gave.
+    pub fn completed(&mut self, report: Report) {
+        self.first.get_or_insert(report.id);
+        let splits = self.transaction.on_refusal == OnRefusal::Continue;
+        let mut admitted = 0;
+        let mut again = VecDeque::new();
+        for (&index, result) in self.under_way.iter().zip(report.recipients) {
+            if splits && admitted > 0 && result.outcome.is_too_many() {
+                again.push_back(index);
+            } else if let Some(recipient) = self.recipients.get_mut(index) {
+                admitted += usize::from(result.admitted);
+                *recipient = result;
+            }
+        }
+        if !again.is_empty() {
+            self.learnt = admitted;
+        }
+        again.append(&mut self.waiting);
+        self.waiting = again;
+        self.under_way.clear();
+        if let Some(reply) = report.sender_refusal {
+            // The sender is the same each time.
+            for index in self.waiting.drain(..) {
+                if let Some(recipient) = self.recipients.get_mut(index) {
+                    recipient.outcome = Outcome::refused(Stage::Mail, reply.clone());
+                }
+            }
+            self.sender_refusal = Some(reply);
+        }
+    }
+
+    /// What became of all recipients, in the order given.
+    pub fn into_report(self) -> Report {
+        let id = self.first.unwrap_or(TransactionId(0));
+        Report { id, recipients: self.recipients, sender_refusal: self.sender_refusal }
+    }
+}
