@@ -5,7 +5,7 @@ use std::io::{self, BufRead};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use smtp_driver::{Error, Transcript, TranscriptHook};
+use smtp_driver::{Dialogue, Error, Transcript, TranscriptHook};
 use smtp_proto::sasl::ChannelBindings;
 use smtp_proto::{
     Capabilities, CloseReason, CommandLine, Config, Connection, Event, Failure, Recipient, Reply, Report, Security,
@@ -26,16 +26,11 @@ const GLANCE: Duration = Duration::from_secs(1);
 /// by the server. [`quit`](Self::quit) takes leave properly.
 pub struct Client<S> {
     stream: S,
-    connection: Connection,
-    greeting: Option<Reply>,
-    security: SecurityReport,
+    dialogue: Dialogue,
     started: Instant,
     buffer: Box<[u8]>,
     /// What the timeout of reads is set to, if it is.
     armed: Option<Duration>,
-    /// How the stream broke.
-    broken: Option<io::Error>,
-    transcript: Option<TranscriptHook>,
 }
 
 /// Sessions.
@@ -85,20 +80,16 @@ impl<S: Stream> Client<S> {
     pub(crate) fn new(stream: S, security: Security, config: Config, transcript: Option<TranscriptHook>) -> Self {
         Self {
             stream,
-            connection: Connection::new(config, security),
-            greeting: None,
-            security: SecurityReport::default(),
+            dialogue: Dialogue::new(config, security, transcript),
             started: Instant::now(),
             buffer: vec![0; READ].into(),
             armed: None,
-            broken: None,
-            transcript,
         }
     }
 
     /// Drives the setup on a stream that nobody upgrades.
     pub(crate) fn establish_as_it_is(mut self, setup: Setup) -> Result<Self, Error> {
-        let mut setup = setup.without_upgrade(&self.connection)?;
+        let mut setup = setup.without_upgrade(&self.dialogue.connection)?;
         self.establish(&mut setup)?;
         Ok(self)
     }
@@ -107,18 +98,13 @@ impl<S: Stream> Client<S> {
     pub(crate) fn establish(&mut self, setup: &mut Setup) -> Result<Step, Error> {
         loop {
             let event = self.next_event()?;
-            if let Event::Greeting(greeting) = &event {
-                self.greeting = Some(greeting.clone());
-            }
-            let result = setup.advance(&mut self.connection, &event);
-            self.security.clone_from(setup.report());
-            match result {
+            match self.dialogue.advance(setup, &event) {
                 Ok(Step::Continue) => {}
                 Ok(step) => return Ok(step),
                 Err(failure) => {
                     // QUIT, perhaps.
                     self.transmit();
-                    return Err(Error::from_failure(failure, self.broken.take()));
+                    return Err(self.dialogue.failed(failure));
                 }
             }
         }
@@ -130,18 +116,18 @@ impl<S: Stream> Client<S> {
         setup: &mut Setup,
         upgrade: impl FnOnce(S) -> Result<(T, ChannelBindings), Error>,
     ) -> Result<Client<T>, Error> {
-        let Self { stream, mut connection, greeting, security, started, buffer, broken, transcript, armed: _ } = self;
+        let Self { stream, mut dialogue, started, buffer, armed: _ } = self;
         let (stream, bindings) = upgrade(stream)?;
         setup.channel_bindings(bindings);
-        connection.handle_tls_established()?;
-        Ok(Client { stream, connection, greeting, security, started, buffer, armed: None, broken, transcript })
+        dialogue.connection.handle_tls_established()?;
+        Ok(Client { stream, dialogue, started, buffer, armed: None })
     }
 
     /// How long the handshake may take.
     pub(crate) fn patience(&mut self) -> Duration {
         let now = self.now();
         // Never zero, which sockets take for an error.
-        self.connection.poll_timeout(now).map_or(Duration::MAX, |left| left.max(Duration::from_millis(1)))
+        self.dialogue.connection.poll_timeout(now).map_or(Duration::MAX, |left| left.max(Duration::from_millis(1)))
     }
 
     /// Takes leave with QUIT and closes the stream.
@@ -151,15 +137,15 @@ impl<S: Stream> Client<S> {
     /// [`Error`] when the session was already over. How the server takes the QUIT does not matter.
     pub fn quit(mut self) -> Result<(), Error> {
         self.prepare();
-        let started = self.connection.quit();
-        self.started(started)?;
+        let started = self.dialogue.connection.quit();
+        self.dialogue.started(started)?;
         loop {
             match self.next_event()? {
                 Event::Closed(CloseReason::Quit) => {
                     self.stream.close();
                     return Ok(());
                 }
-                Event::Closed(reason) => return Err(Error::closed(reason, None, self.broken.take())),
+                Event::Closed(reason) => return Err(self.dialogue.failed(Failure::closed(reason, None))),
                 _ => {}
             }
         }
@@ -167,38 +153,38 @@ impl<S: Stream> Client<S> {
 
     /// Calls `hook` for everything that is sent and received from now on. Nothing secret is among it.
     pub fn set_transcript(&mut self, hook: impl Fn(Transcript<'_>) + Send + Sync + 'static) {
-        self.transcript = Some(Arc::new(hook));
+        self.dialogue.set_transcript(Arc::new(hook));
     }
 
     /// What the server offers.
     pub fn capabilities(&self) -> &Capabilities {
-        self.connection.capabilities()
+        self.dialogue.connection.capabilities()
     }
 
     /// The server's greeting.
     pub fn greeting(&self) -> Option<&Reply> {
-        self.greeting.as_ref()
+        self.dialogue.greeting()
     }
 
     /// How safe the session is.
     pub fn security(&self) -> &SecurityReport {
-        &self.security
+        self.dialogue.security()
     }
 
     /// Whether the session runs within TLS.
     pub fn is_secure(&self) -> bool {
-        self.connection.is_secure()
+        self.dialogue.connection.is_secure()
     }
 
     /// The protocol machine.
     pub fn connection(&self) -> &Connection {
-        &self.connection
+        &self.dialogue.connection
     }
 
     /// The protocol machine, to start what this type has no method for; [`next_event`](Self::next_event) then drives it. Its
     /// events have to be heard before another method is called, which drops what is left of them.
     pub fn connection_mut(&mut self) -> &mut Connection {
-        &mut self.connection
+        &mut self.dialogue.connection
     }
 
     /// The stream.
@@ -219,8 +205,8 @@ impl<S: Stream> Client<S> {
     /// [`Error`] when nobody was accepted. The report is in it, if the server was asked at all.
     pub fn send(&mut self, transaction: Transaction, message: impl BufRead) -> Result<Report, Error> {
         self.prepare();
-        let begun = self.connection.begin(transaction);
-        let id = self.started(begun)?;
+        let begun = self.dialogue.connection.begin(transaction);
+        let id = self.dialogue.started(begun)?;
         self.complete(id, message)
     }
 
@@ -239,7 +225,7 @@ impl<S: Stream> Client<S> {
     ) -> Result<Report, Error> {
         let mut submission = Submission::new(transaction);
         let mut begun = false;
-        while let Some(part) = submission.next(self.connection.capabilities()) {
+        while let Some(part) = submission.next(self.dialogue.connection.capabilities()) {
             let message = match message() {
                 Ok(message) => message,
                 Err(error) => {
@@ -261,8 +247,7 @@ impl<S: Stream> Client<S> {
             }
             begun = true;
         }
-        let result = submission.into_report().into_result(self.connection.close_reason());
-        result.map_err(|failure| Error::from_failure(failure, self.broken.take()))
+        self.dialogue.completed(submission.into_report())
     }
 
     /// Says MAIL by hand. Go on with [`rcpt`](Self::rcpt) and [`data`](Self::data).
@@ -307,9 +292,9 @@ impl<S: Stream> Client<S> {
         message: impl BufRead,
     ) -> Result<Report, Error> {
         self.prepare();
-        let started = start(&mut self.connection);
-        self.started(started)?;
-        let id = self.connection.transaction().ok_or(UsageError::NoTransaction)?;
+        let started = start(&mut self.dialogue.connection);
+        self.dialogue.started(started)?;
+        let id = self.dialogue.connection.transaction().ok_or(UsageError::NoTransaction)?;
         self.complete(id, message)
     }
 
@@ -318,10 +303,7 @@ impl<S: Stream> Client<S> {
         loop {
             match self.next_event()? {
                 Event::BodyRequested { .. } => self.pour(id, &mut message)?,
-                Event::Completed(report) if report.id() == id => {
-                    let result = report.into_result(self.connection.close_reason());
-                    return result.map_err(|failure| Error::from_failure(failure, self.broken.take()));
-                }
+                Event::Completed(report) if report.id() == id => return self.dialogue.completed(report),
                 _ => {}
             }
         }
@@ -330,35 +312,28 @@ impl<S: Stream> Client<S> {
     /// Hands the message over as fast as the stream takes it.
     fn pour(&mut self, id: TransactionId, message: &mut impl BufRead) -> Result<(), Error> {
         // Without a body the server has refused early, or the stream broke; the events tell.
-        while let Some(mut body) = self.connection.body() {
+        while let Some(mut body) = self.dialogue.connection.body() {
             let chunk = match message.fill_buf() {
                 Ok(chunk) => chunk,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 Err(error) => {
-                    self.connection.abort();
-                    return Err(Error::Message { error, report: self.report_of(id).map(Box::new) });
+                    self.dialogue.connection.abort();
+                    return Err(Error::Message { error, report: self.dialogue.report_of(id) });
                 }
             };
             let written = if chunk.is_empty() { body.finish().map(|()| None) } else { body.write(chunk).map(Some) };
             match written {
                 Ok(None) => return Ok(()),
-                Ok(Some(0)) if self.connection.poll_transmit().is_none() => self.receive(),
+                Ok(Some(0)) if self.dialogue.connection.poll_transmit().is_none() => self.receive(),
                 Ok(Some(0)) => {
                     self.transmit();
                     self.glance();
                 }
                 Ok(Some(taken)) => message.consume(taken),
-                Err(error) => return Err(Error::Content { error, report: self.report_of(id).map(Box::new) }),
+                Err(error) => return Err(Error::Content { error, report: self.dialogue.report_of(id) }),
             }
         }
         Ok(())
-    }
-
-    fn report_of(&mut self, id: TransactionId) -> Option<Report> {
-        std::iter::from_fn(|| self.connection.poll_event()).find_map(|event| match event {
-            Event::Completed(report) if report.id() == id => Some(report),
-            _ => None,
-        })
     }
 }
 
@@ -410,22 +385,13 @@ impl<S: Stream> Client<S> {
         self.ask(|connection| connection.command(line))
     }
 
-    /// Whether a verb was possible. On a session that is over the reason for that is the error, and it may be one that
-    /// another session mends.
-    fn started<T>(&mut self, result: Result<T, UsageError>) -> Result<T, Error> {
-        match (result, self.connection.close_reason()) {
-            (Err(UsageError::Closed), Some(reason)) => Err(Error::closed(reason.clone(), None, self.broken.take())),
-            (result, _) => Ok(result?),
-        }
-    }
-
     /// Starts something that a reply answers, and waits for that.
     fn ask(&mut self, start: impl FnOnce(&mut Connection) -> Result<(), UsageError>) -> Result<Reply, Error> {
         self.prepare();
-        let started = start(&mut self.connection);
-        self.started(started)?;
+        let started = start(&mut self.dialogue.connection);
+        self.dialogue.started(started)?;
         // An answer that nobody has heard of until now is the answer to something else.
-        while self.connection.poll_event().is_some() {}
+        while self.dialogue.connection.poll_event().is_some() {}
         loop {
             if let Event::Reply(reply) = self.next_event()? {
                 return Ok(reply);
@@ -444,11 +410,11 @@ impl<S: Stream> Client<S> {
     /// [`Error`] when the session is over and has told everything.
     pub fn next_event(&mut self) -> Result<Event, Error> {
         loop {
-            if let Some(event) = self.connection.poll_event() {
+            if let Some(event) = self.dialogue.connection.poll_event() {
                 return Ok(event);
             }
-            if let Some(reason) = self.connection.close_reason() {
-                return Err(Error::closed(reason.clone(), None, self.broken.take()));
+            if let Some(error) = self.dialogue.over() {
+                return Err(error);
             }
             self.turn();
         }
@@ -457,17 +423,17 @@ impl<S: Stream> Client<S> {
     /// Before a verb: lets the core finish what it does by itself, and notices what an idle connection has missed. Content
     /// that is owed only the caller can finish.
     fn prepare(&mut self) {
-        while self.connection.state() == State::Busy && self.connection.body().is_none() {
+        while self.dialogue.connection.state() == State::Busy && self.dialogue.connection.body().is_none() {
             self.turn();
         }
-        if self.connection.state() == State::Ready {
+        if self.dialogue.connection.state() == State::Ready {
             self.glance();
         }
     }
 
     /// Moves octets once: out if there are any, else in.
     fn turn(&mut self) {
-        if self.connection.poll_transmit().is_some() {
+        if self.dialogue.connection.poll_transmit().is_some() {
             self.transmit();
         } else {
             self.receive();
@@ -476,23 +442,19 @@ impl<S: Stream> Client<S> {
 
     /// Writes until the core has nothing to send.
     fn transmit(&mut self) {
-        while self.connection.poll_transmit().is_some() && self.arm() {
-            let Some(out) = self.connection.poll_transmit() else { break };
+        while self.dialogue.connection.poll_transmit().is_some() && self.arm() {
+            let Some(out) = self.dialogue.connection.poll_transmit() else { break };
             let result = self.stream.write(&out);
-            if let (Ok(written), Some(hook)) = (&result, &self.transcript) {
-                out.first(*written).pieces().for_each(|piece| hook(Transcript::Sent(piece)));
-            }
             let now = self.now();
             match result {
-                Ok(0) => self.connection.handle_write_closed(now),
-                Ok(written) => self.connection.handle_transmitted(written, now),
+                Ok(taken) => self.dialogue.sent(taken, now),
                 Err(error) if is_timeout(&error) => {
                     self.armed = None;
-                    self.connection.handle_timeout(now);
+                    self.dialogue.connection.handle_timeout(now);
                     self.glance();
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => self.write_failed(error),
+                Err(error) => self.dialogue.write_failed(error, now),
             }
         }
         self.flush();
@@ -502,27 +464,22 @@ impl<S: Stream> Client<S> {
     /// here: as long as a block of content may take.
     fn flush(&mut self) {
         let start = self.now();
-        while self.connection.state() != State::Closed {
+        while self.dialogue.connection.state() != State::Closed {
             match self.stream.flush() {
                 Ok(()) => return,
                 Err(error) if is_timeout(&error) => {
                     self.armed = None;
                     let now = self.now();
-                    if now.saturating_duration_since(start) >= self.connection.config().timeouts.data_block {
-                        return self.write_failed(io::ErrorKind::TimedOut.into());
+                    if now.saturating_duration_since(start) >= self.dialogue.connection.config().timeouts.data_block {
+                        return self.dialogue.write_failed(io::ErrorKind::TimedOut.into(), now);
                     }
-                    self.connection.handle_timeout(now);
+                    self.dialogue.connection.handle_timeout(now);
                     self.glance();
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return self.write_failed(error),
+                Err(error) => return self.dialogue.write_failed(error, self.now()),
             }
         }
-    }
-
-    fn write_failed(&mut self, error: io::Error) {
-        self.broken.get_or_insert(error);
-        self.connection.handle_write_closed(self.now());
     }
 
     /// Reads once, as long as the deadline allows.
@@ -545,21 +502,10 @@ impl<S: Stream> Client<S> {
     fn take(&mut self, result: io::Result<usize>) {
         let now = self.now();
         match result {
-            Ok(0) => self.connection.handle_eof(),
-            Ok(length) => {
-                let octets = self.buffer.get(..length).unwrap_or(&self.buffer);
-                if let Some(hook) = &self.transcript {
-                    let lines = octets.split_inclusive(|&octet| octet == b'\n');
-                    lines.for_each(|line| hook(Transcript::Received(self.connection.transcribe(line))));
-                }
-                self.connection.handle_input(octets, now);
-            }
-            Err(error) if is_timeout(&error) => self.connection.handle_timeout(now),
+            Ok(length) => self.dialogue.received(self.buffer.get(..length).unwrap_or(&self.buffer), now),
+            Err(error) if is_timeout(&error) => self.dialogue.connection.handle_timeout(now),
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => {
-                self.broken.get_or_insert(error);
-                self.connection.handle_eof();
-            }
+            Err(error) => self.dialogue.read_failed(error),
         }
     }
 
@@ -570,9 +516,9 @@ impl<S: Stream> Client<S> {
     /// while they are short enough: a call that ends early for it is simply made again.
     fn arm(&mut self) -> bool {
         let now = self.now();
-        let left = self.connection.poll_timeout(now);
+        let left = self.dialogue.connection.poll_timeout(now);
         if left.is_some_and(|left| left.is_zero()) {
-            self.connection.handle_timeout(now);
+            self.dialogue.connection.handle_timeout(now);
             return false;
         }
         if self.armed.is_some_and(|armed| left.is_none_or(|left| armed <= left)) {
@@ -582,8 +528,7 @@ impl<S: Stream> Client<S> {
         let read = left.map(power_of_two);
         let write = read.map_or(GLANCE, |read| read.min(GLANCE));
         if let Err(error) = self.stream.set_timeouts(read, Some(write)) {
-            self.broken.get_or_insert(error);
-            self.connection.handle_eof();
+            self.dialogue.read_failed(error);
             return false;
         }
         self.armed = read;
@@ -608,7 +553,7 @@ fn is_timeout(error: &io::Error) -> bool {
 
 impl<S> fmt::Debug for Client<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Client").field("connection", &self.connection).finish_non_exhaustive()
+        f.debug_struct("Client").field("connection", &self.dialogue.connection).finish_non_exhaustive()
     }
 }
 

@@ -3,6 +3,7 @@
 //!
 //! It moves no octets and knows no SMTP.
 
+mod dialogue;
 mod error;
 mod options;
 mod target;
@@ -10,6 +11,7 @@ mod target;
 mod tls;
 mod transcript;
 
+pub use dialogue::Dialogue;
 pub use error::Error;
 pub use options::{Options, Plan, Session};
 #[cfg(feature = "rustls")]

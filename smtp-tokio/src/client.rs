@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use smtp_driver::{Error, Transcript, TranscriptHook};
+use smtp_driver::{Dialogue, Error, Transcript, TranscriptHook};
 use smtp_proto::sasl::ChannelBindings;
 use smtp_proto::{
     Capabilities, CloseReason, CommandLine, Config, Connection, Event, Failure, Recipient, Reply, Report, Security,
@@ -36,9 +36,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Duplex for S {}
 /// had begun.
 pub struct Client<S> {
     stream: S,
-    connection: Connection,
-    greeting: Option<Reply>,
-    security: SecurityReport,
+    dialogue: Dialogue,
     started: Instant,
     sleep: Pin<Box<Sleep>>,
     /// When the stream last took octets, if a flush has not yet sent them on their way.
@@ -47,9 +45,6 @@ pub struct Client<S> {
     begun: bool,
     /// The caller has changed what the options had made of the session, or could have.
     touched: bool,
-    /// How the stream broke.
-    broken: Option<io::Error>,
-    transcript: Option<TranscriptHook>,
 }
 
 /// Sessions.
@@ -101,22 +96,18 @@ impl<S: Duplex> Client<S> {
     pub(crate) fn new(stream: S, security: Security, config: Config, transcript: Option<TranscriptHook>) -> Self {
         Self {
             stream,
-            connection: Connection::new(config, security),
-            greeting: None,
-            security: SecurityReport::default(),
+            dialogue: Dialogue::new(config, security, transcript),
             started: Instant::now(),
             sleep: Box::pin(sleep(Duration::ZERO)),
             unflushed: None,
             begun: false,
             touched: false,
-            broken: None,
-            transcript,
         }
     }
 
     /// Drives the setup on a stream that nobody upgrades.
     pub(crate) async fn establish_as_it_is(mut self, setup: Setup) -> Result<Self, Error> {
-        let mut setup = setup.without_upgrade(&self.connection)?;
+        let mut setup = setup.without_upgrade(&self.dialogue.connection)?;
         self.establish(&mut setup).await?;
         Ok(self)
     }
@@ -125,20 +116,15 @@ impl<S: Duplex> Client<S> {
     pub(crate) async fn establish(&mut self, setup: &mut Setup) -> Result<Step, Error> {
         loop {
             let event = self.next_event().await?;
-            if let Event::Greeting(greeting) = &event {
-                self.greeting = Some(greeting.clone());
-            }
-            let result = setup.advance(&mut self.connection, &event);
-            self.security.clone_from(setup.report());
-            match result {
+            match self.dialogue.advance(setup, &event) {
                 Ok(Step::Continue) => {}
                 Ok(step) => return Ok(step),
                 Err(failure) => {
                     // QUIT, perhaps.
-                    while self.connection.poll_transmit().is_some() {
+                    while self.dialogue.connection.poll_transmit().is_some() {
                         self.turn().await;
                     }
-                    return Err(Error::from_failure(failure, self.broken.take()));
+                    return Err(self.dialogue.failed(failure));
                 }
             }
         }
@@ -150,30 +136,17 @@ impl<S: Duplex> Client<S> {
         setup: &mut Setup,
         upgrade: impl AsyncFnOnce(S) -> Result<(T, ChannelBindings), Error>,
     ) -> Result<Client<T>, Error> {
-        let Self { stream, mut connection, greeting, security, started, sleep, broken, transcript, .. } = self;
+        let Self { stream, mut dialogue, started, sleep, .. } = self;
         let (stream, bindings) = upgrade(stream).await?;
         setup.channel_bindings(bindings);
-        connection.handle_tls_established()?;
-        let (unflushed, begun, touched) = (None, false, false);
-        Ok(Client {
-            stream,
-            connection,
-            greeting,
-            security,
-            started,
-            sleep,
-            unflushed,
-            begun,
-            touched,
-            broken,
-            transcript,
-        })
+        dialogue.connection.handle_tls_established()?;
+        Ok(Client { stream, dialogue, started, sleep, unflushed: None, begun: false, touched: false })
     }
 
     /// How long the handshake may take.
     pub(crate) fn patience(&mut self) -> Duration {
         let now = self.now();
-        self.connection.poll_timeout(now).unwrap_or(Duration::MAX)
+        self.dialogue.connection.poll_timeout(now).unwrap_or(Duration::MAX)
     }
 
     /// Takes leave with QUIT and closes the stream.
@@ -183,17 +156,17 @@ impl<S: Duplex> Client<S> {
     /// [`Error`] when the session was already over. How the server takes the QUIT does not matter.
     pub async fn quit(mut self) -> Result<(), Error> {
         self.prepare().await;
-        let started = self.connection.quit();
-        self.started(started)?;
+        let started = self.dialogue.connection.quit();
+        self.dialogue.started(started)?;
         loop {
             match self.next_event().await? {
                 Event::Closed(CloseReason::Quit) => {
                     // What goes wrong with a stream that is dropped anyway does not matter.
-                    let limit = self.connection.config().timeouts.quit;
+                    let limit = self.dialogue.connection.config().timeouts.quit;
                     let _ = timeout(limit, poll_fn(|cx| Pin::new(&mut self.stream).poll_shutdown(cx))).await;
                     return Ok(());
                 }
-                Event::Closed(reason) => return Err(Error::closed(reason, None, self.broken.take())),
+                Event::Closed(reason) => return Err(self.dialogue.failed(Failure::closed(reason, None))),
                 _ => {}
             }
         }
@@ -202,46 +175,46 @@ impl<S: Duplex> Client<S> {
     /// Calls `hook` for everything that is sent and received from now on. Nothing secret is among it.
     pub fn set_transcript(&mut self, hook: impl Fn(Transcript<'_>) + Send + Sync + 'static) {
         self.touched = true;
-        self.transcript = Some(Arc::new(hook));
+        self.dialogue.set_transcript(Arc::new(hook));
     }
 
     /// What the server offers.
     pub fn capabilities(&self) -> &Capabilities {
-        self.connection.capabilities()
+        self.dialogue.connection.capabilities()
     }
 
     /// The server's greeting.
     pub fn greeting(&self) -> Option<&Reply> {
-        self.greeting.as_ref()
+        self.dialogue.greeting()
     }
 
     /// How safe the session is.
     pub fn security(&self) -> &SecurityReport {
-        &self.security
+        self.dialogue.security()
     }
 
     /// Whether the session runs within TLS.
     pub fn is_secure(&self) -> bool {
-        self.connection.is_secure()
+        self.dialogue.connection.is_secure()
     }
 
     /// The protocol machine.
     pub fn connection(&self) -> &Connection {
-        &self.connection
+        &self.dialogue.connection
     }
 
     /// The protocol machine, to start what this type has no method for; [`next_event`](Self::next_event) then drives it. Its
     /// events have to be heard before another method is called, which drops what is left of them.
     pub fn connection_mut(&mut self) -> &mut Connection {
         self.touched = true;
-        &mut self.connection
+        &mut self.dialogue.connection
     }
 
     /// Whether another message may follow: nothing is unfinished, and the session is as the options made it.
     #[cfg(feature = "pool")]
     pub(crate) fn is_reusable(&self) -> bool {
-        let idle = self.connection.state() == State::Ready && self.connection.transaction().is_none();
-        idle && !self.begun && !self.touched && self.connection.transactions_left() != Some(0)
+        let idle = self.dialogue.connection.state() == State::Ready && self.dialogue.connection.transaction().is_none();
+        idle && !self.begun && !self.touched && self.dialogue.connection.transactions_left() != Some(0)
     }
 
     /// The stream.
@@ -266,8 +239,8 @@ impl<S: Duplex> Client<S> {
         message: impl AsyncBufRead + Unpin,
     ) -> Result<Report, Error> {
         self.prepare().await;
-        let begun = self.connection.begin(transaction);
-        let id = self.started(begun)?;
+        let begun = self.dialogue.connection.begin(transaction);
+        let id = self.dialogue.started(begun)?;
         self.complete(id, message).await
     }
 
@@ -286,7 +259,7 @@ impl<S: Duplex> Client<S> {
     ) -> Result<Report, Error> {
         let mut submission = Submission::new(transaction);
         let mut begun = false;
-        while let Some(part) = submission.next(self.connection.capabilities()) {
+        while let Some(part) = submission.next(self.dialogue.connection.capabilities()) {
             let message = match message() {
                 Ok(message) => message,
                 Err(error) => {
@@ -308,8 +281,7 @@ impl<S: Duplex> Client<S> {
             }
             begun = true;
         }
-        let result = submission.into_report().into_result(self.connection.close_reason());
-        result.map_err(|failure| Error::from_failure(failure, self.broken.take()))
+        self.dialogue.completed(submission.into_report())
     }
 
     /// Says MAIL by hand. Go on with [`rcpt`](Self::rcpt) and [`data`](Self::data) or [`bdat`](Self::bdat).
@@ -354,58 +326,48 @@ impl<S: Duplex> Client<S> {
         message: impl AsyncBufRead + Unpin,
     ) -> Result<Report, Error> {
         self.prepare().await;
-        let started = start(&mut self.connection);
-        self.started(started)?;
-        let id = self.connection.transaction().ok_or(UsageError::NoTransaction)?;
+        let started = start(&mut self.dialogue.connection);
+        self.dialogue.started(started)?;
+        let id = self.dialogue.connection.transaction().ok_or(UsageError::NoTransaction)?;
         self.complete(id, message).await
     }
 
     /// Drives a transaction to its report.
     async fn complete(&mut self, id: TransactionId, mut message: impl AsyncBufRead + Unpin) -> Result<Report, Error> {
         self.begun = true;
-        let result = loop {
+        let report = loop {
             match self.next_event().await? {
                 Event::BodyRequested { .. } => self.pour(id, &mut message).await?,
-                Event::Completed(report) if report.id() == id => {
-                    let result = report.into_result(self.connection.close_reason());
-                    break result.map_err(|failure| Error::from_failure(failure, self.broken.take()));
-                }
+                Event::Completed(report) if report.id() == id => break report,
                 _ => {}
             }
         };
         self.begun = false;
-        result
+        self.dialogue.completed(report)
     }
 
     /// Hands the message over as fast as the stream takes it.
     async fn pour(&mut self, id: TransactionId, message: &mut (impl AsyncBufRead + Unpin)) -> Result<(), Error> {
         // Without a body the server has refused early, or the stream broke; the events tell.
-        while self.connection.body().is_some() {
+        while self.dialogue.connection.body().is_some() {
             let chunk = match message.fill_buf().await {
                 Ok(chunk) => chunk,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 Err(error) => {
-                    self.connection.abort();
-                    return Err(Error::Message { error, report: self.report_of(id).map(Box::new) });
+                    self.dialogue.connection.abort();
+                    return Err(Error::Message { error, report: self.dialogue.report_of(id) });
                 }
             };
-            let Some(mut body) = self.connection.body() else { break };
+            let Some(mut body) = self.dialogue.connection.body() else { break };
             let written = if chunk.is_empty() { body.finish().map(|()| None) } else { body.write(chunk).map(Some) };
             match written {
                 Ok(None) => return Ok(()),
                 Ok(Some(0)) => self.turn().await,
                 Ok(Some(taken)) => message.consume(taken),
-                Err(error) => return Err(Error::Content { error, report: self.report_of(id).map(Box::new) }),
+                Err(error) => return Err(Error::Content { error, report: self.dialogue.report_of(id) }),
             }
         }
         Ok(())
-    }
-
-    fn report_of(&mut self, id: TransactionId) -> Option<Report> {
-        std::iter::from_fn(|| self.connection.poll_event()).find_map(|event| match event {
-            Event::Completed(report) if report.id() == id => Some(report),
-            _ => None,
-        })
     }
 }
 
@@ -460,22 +422,13 @@ impl<S: Duplex> Client<S> {
         self.ask(|connection| connection.command(line)).await
     }
 
-    /// Whether a verb was possible. On a session that is over the reason for that is the error, and it may be one that
-    /// another session mends.
-    fn started<T>(&mut self, result: Result<T, UsageError>) -> Result<T, Error> {
-        match (result, self.connection.close_reason()) {
-            (Err(UsageError::Closed), Some(reason)) => Err(Error::closed(reason.clone(), None, self.broken.take())),
-            (result, _) => Ok(result?),
-        }
-    }
-
     /// Starts something that a reply answers, and waits for that.
     async fn ask(&mut self, start: impl FnOnce(&mut Connection) -> Result<(), UsageError>) -> Result<Reply, Error> {
         self.prepare().await;
-        let started = start(&mut self.connection);
-        self.started(started)?;
+        let started = start(&mut self.dialogue.connection);
+        self.dialogue.started(started)?;
         // An answer that nobody has heard of until now is the answer to something else.
-        while self.connection.poll_event().is_some() {}
+        while self.dialogue.connection.poll_event().is_some() {}
         self.begun = true;
         let reply = loop {
             if let Event::Reply(reply) = self.next_event().await? {
@@ -497,14 +450,14 @@ impl<S: Duplex> Client<S> {
     /// [`Error`] when the session is over and has told everything.
     pub async fn next_event(&mut self) -> Result<Event, Error> {
         loop {
-            if let Some(event) = self.connection.poll_event() {
+            if let Some(event) = self.dialogue.connection.poll_event() {
                 return Ok(event);
             }
-            if let Some(reason) = self.connection.close_reason() {
-                return Err(Error::closed(reason.clone(), None, self.broken.take()));
+            if let Some(error) = self.dialogue.over() {
+                return Err(error);
             }
             // The core has something to compute, a few milliseconds at a time: others may have their turn in between.
-            if self.connection.poll_timeout(self.now()).is_some_and(|left| left.is_zero()) {
+            if self.dialogue.connection.poll_timeout(self.now()).is_some_and(|left| left.is_zero()) {
                 yield_now().await;
             }
             self.turn().await;
@@ -515,15 +468,15 @@ impl<S: Duplex> Client<S> {
     /// connection has missed.
     async fn prepare(&mut self) {
         if self.begun {
-            self.connection.abort();
+            self.dialogue.connection.abort();
         }
         // Content that is owed only the caller can finish.
-        while self.connection.state() == State::Busy && self.connection.body().is_none() {
+        while self.dialogue.connection.state() == State::Busy && self.dialogue.connection.body().is_none() {
             self.turn().await;
         }
         // A runtime that did nothing meanwhile, as between two calls of `block_on`, has yet to hear of what came. It does while
         // this task yields.
-        if self.connection.state() == State::Ready && !self.glance().await {
+        if self.dialogue.connection.state() == State::Ready && !self.glance().await {
             yield_now().await;
             self.glance().await;
         }
@@ -549,19 +502,15 @@ impl<S: Duplex> Client<S> {
     /// Writes what can be written. Whether that was anything.
     fn poll_transmit(&mut self, cx: &mut Context<'_>) -> bool {
         let mut moved = false;
-        while let Some(out) = self.connection.poll_transmit() {
+        while let Some(out) = self.dialogue.connection.poll_transmit() {
             let Poll::Ready(result) = Pin::new(&mut self.stream).poll_write(cx, &out) else { break };
             moved = true;
-            if let (Ok(written), Some(hook)) = (&result, &self.transcript) {
-                out.first(*written).pieces().for_each(|piece| hook(Transcript::Sent(piece)));
-            }
             let now = self.now();
             match result {
-                Ok(0) => self.connection.handle_write_closed(now),
-                Ok(written) => {
+                Ok(taken) => {
                     // What such a stream holds back is bounded, so that it takes more says that some has left.
                     self.unflushed = Some(now);
-                    self.connection.handle_transmitted(written, now);
+                    self.dialogue.sent(taken, now);
                 }
                 Err(error) => self.write_failed(error),
             }
@@ -581,8 +530,7 @@ impl<S: Duplex> Client<S> {
 
     fn write_failed(&mut self, error: io::Error) {
         self.unflushed = None;
-        self.broken.get_or_insert(error);
-        self.connection.handle_write_closed(self.now());
+        self.dialogue.write_failed(error, self.now());
     }
 
     /// Reads once, if anything has come. Whether it had.
@@ -591,23 +539,9 @@ impl<S: Duplex> Client<S> {
         let mut space = [MaybeUninit::uninit(); READ];
         let mut buffer = ReadBuf::uninit(&mut space);
         let Poll::Ready(result) = Pin::new(&mut self.stream).poll_read(cx, &mut buffer) else { return false };
-        let octets = buffer.filled();
         match result {
-            Ok(()) if octets.is_empty() => self.connection.handle_eof(),
-            Ok(()) => {
-                if let Some(hook) = &self.transcript {
-                    let lines = octets.split_inclusive(|&octet| octet == b'\n');
-                    lines.for_each(|line| hook(Transcript::Received(self.connection.transcribe(line))));
-                }
-                let now = Time::from_duration(self.started.elapsed());
-                self.connection.handle_input(octets, now);
-            }
-            // An end without close_notify. SMTP says itself where its replies end.
-            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => self.connection.handle_eof(),
-            Err(error) => {
-                self.broken.get_or_insert(error);
-                self.connection.handle_eof();
-            }
+            Ok(()) => self.dialogue.received(buffer.filled(), self.now()),
+            Err(error) => self.dialogue.read_failed(error),
         }
         true
     }
@@ -617,9 +551,9 @@ impl<S: Duplex> Client<S> {
     fn poll_deadline(&mut self, cx: &mut Context<'_>) -> bool {
         let elapsed = self.started.elapsed();
         let now = Time::from_duration(elapsed);
-        let block = self.connection.config().timeouts.data_block;
+        let block = self.dialogue.connection.config().timeouts.data_block;
         let held_back = self.unflushed.map(|since| (since + block).saturating_duration_since(now));
-        let Some(left) = self.connection.poll_timeout(now).into_iter().chain(held_back).min() else {
+        let Some(left) = self.dialogue.connection.poll_timeout(now).into_iter().chain(held_back).min() else {
             // A timer that went on would keep the memory of the task that waited for it, which may be over.
             self.sleep.set(sleep(Duration::ZERO));
             return false;
@@ -638,7 +572,7 @@ impl<S: Duplex> Client<S> {
         if self.unflushed.is_some_and(|since| now.saturating_duration_since(since) >= block) {
             self.write_failed(io::ErrorKind::TimedOut.into());
         }
-        self.connection.handle_timeout(now);
+        self.dialogue.connection.handle_timeout(now);
         true
     }
 
@@ -649,6 +583,6 @@ impl<S: Duplex> Client<S> {
 
 impl<S> fmt::Debug for Client<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Client").field("connection", &self.connection).finish_non_exhaustive()
+        f.debug_struct("Client").field("connection", &self.dialogue.connection).finish_non_exhaustive()
     }
 }

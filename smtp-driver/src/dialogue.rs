@@ -1,0 +1,151 @@
+//! The part of a session that moves no octets.
+
+use std::fmt;
+use std::io;
+
+use smtp_proto::{
+    Config, Connection, Event, Failure, Reply, Report, Security, SecurityReport, Setup, Step, Time, TransactionId,
+    UsageError,
+};
+
+use crate::error::Error;
+use crate::transcript::{Transcript, TranscriptHook};
+
+/// The machine of a session, what it has told so far, and how its stream broke. A driver moves the octets and keeps the
+/// clock.
+pub struct Dialogue {
+    /// The machine.
+    pub connection: Connection,
+    greeting: Option<Reply>,
+    security: SecurityReport,
+    /// How the stream broke.
+    broken: Option<io::Error>,
+    transcript: Option<TranscriptHook>,
+}
+
+impl Dialogue {
+    /// A dialogue on a fresh stream.
+    pub fn new(config: Config, security: Security, transcript: Option<TranscriptHook>) -> Self {
+        Self {
+            connection: Connection::new(config, security),
+            greeting: None,
+            security: SecurityReport::default(),
+            broken: None,
+            transcript,
+        }
+    }
+
+    /// The server's greeting.
+    pub fn greeting(&self) -> Option<&Reply> {
+        self.greeting.as_ref()
+    }
+
+    /// How safe the session is.
+    pub fn security(&self) -> &SecurityReport {
+        &self.security
+    }
+
+    /// Shows everything that is sent and received from now on.
+    pub fn set_transcript(&mut self, hook: TranscriptHook) {
+        self.transcript = Some(hook);
+    }
+
+    /// Lets the setup act upon an event.
+    ///
+    /// # Errors
+    ///
+    /// [`Failure`] when there will be no session. There may be a QUIT to send, and then [`failed`](Self::failed) to call.
+    pub fn advance(&mut self, setup: &mut Setup, event: &Event) -> Result<Step, Failure> {
+        if let Event::Greeting(greeting) = event {
+            self.greeting = Some(greeting.clone());
+        }
+        let result = setup.advance(&mut self.connection, event);
+        self.security.clone_from(setup.report());
+        result
+    }
+
+    /// The stream has taken so many octets of what there is to transmit.
+    pub fn sent(&mut self, taken: usize, now: Time) {
+        if let (Some(out), Some(hook)) = (self.connection.poll_transmit(), &self.transcript) {
+            out.first(taken).pieces().for_each(|piece| hook(Transcript::Sent(piece)));
+        }
+        match taken {
+            0 => self.connection.handle_write_closed(now),
+            _ => self.connection.handle_transmitted(taken, now),
+        }
+    }
+
+    /// The stream takes no more octets.
+    pub fn write_failed(&mut self, error: io::Error, now: Time) {
+        self.broken.get_or_insert(error);
+        self.connection.handle_write_closed(now);
+    }
+
+    /// Octets have come, or with none of them the end.
+    pub fn received(&mut self, octets: &[u8], now: Time) {
+        if octets.is_empty() {
+            return self.connection.handle_eof();
+        }
+        if let Some(hook) = &self.transcript {
+            let lines = octets.split_inclusive(|&octet| octet == b'\n');
+            lines.for_each(|line| hook(Transcript::Received(self.connection.transcribe(line))));
+        }
+        self.connection.handle_input(octets, now);
+    }
+
+    /// The stream gives no more octets.
+    pub fn read_failed(&mut self, error: io::Error) {
+        // An end without close_notify is an end: SMTP says itself where its replies end.
+        if error.kind() != io::ErrorKind::UnexpectedEof {
+            self.broken.get_or_insert(error);
+        }
+        self.connection.handle_eof();
+    }
+
+    /// Whether a verb was possible. On a session that is over the reason for that is the error, and it may be one that
+    /// another session mends.
+    ///
+    /// # Errors
+    ///
+    /// [`Error`] when it was not.
+    pub fn started<T>(&mut self, result: Result<T, UsageError>) -> Result<T, Error> {
+        match result {
+            Err(UsageError::Closed) => Err(self.over().unwrap_or_else(|| UsageError::Closed.into())),
+            result => Ok(result?),
+        }
+    }
+
+    /// Why the session is over, if it is.
+    pub fn over(&mut self) -> Option<Error> {
+        let reason = self.connection.close_reason()?.clone();
+        Some(Error::closed(reason, None, self.broken.take()))
+    }
+
+    /// A failure, with how the stream broke if it did.
+    pub fn failed(&mut self, failure: Failure) -> Error {
+        Error::from_failure(failure, self.broken.take())
+    }
+
+    /// The report as a success if at least one recipient was accepted.
+    ///
+    /// # Errors
+    ///
+    /// [`Error`] when none was.
+    pub fn completed(&mut self, report: Report) -> Result<Report, Error> {
+        report.into_result(self.connection.close_reason()).map_err(|failure| self.failed(failure))
+    }
+
+    /// The report of a transaction that was aborted. Takes all events.
+    pub fn report_of(&mut self, id: TransactionId) -> Option<Box<Report>> {
+        std::iter::from_fn(|| self.connection.poll_event()).find_map(|event| match event {
+            Event::Completed(report) if report.id() == id => Some(Box::new(report)),
+            _ => None,
+        })
+    }
+}
+
+impl fmt::Debug for Dialogue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Dialogue").field("connection", &self.connection).finish_non_exhaustive()
+    }
+}
