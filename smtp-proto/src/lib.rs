@@ -103,6 +103,15 @@
 //! - Replies answer commands by counting (RFC 2920), and a reply that nothing asked for ends the connection.
 //! - What a server can make a connection hold is bounded, and so is each wait for it.
 //! - No text of the caller's can say a second command, and no content can end its own message.
+//!
+//! # Features
+//!
+//! All are additive and off by default; the core without them needs `alloc` only.
+//!
+//! - `scram`: SCRAM, with and without channel binding.
+//! - `saslprep`: non-ASCII names and passwords for SCRAM.
+//! - `idna`: to a server without SMTPUTF8, an address whose local part is ASCII is sent with its domain in A-labels. The
+//!   report then names the address as it was sent.
 #![no_std]
 #![cfg_attr(not(test), warn(clippy::indexing_slicing, clippy::std_instead_of_core))]
 

@@ -63,6 +63,14 @@ impl Recipient {
     pub fn path(&self) -> &ForwardPath {
         &self.path
     }
+
+    /// Gives the domain in A-labels if that makes the whole address ASCII. Without the feature `idna` nothing does.
+    pub(crate) fn prefer_ascii(&mut self) {
+        #[cfg(feature = "idna")]
+        if let Some(path) = self.path.to_ascii().ok().filter(ForwardPath::is_ascii) {
+            self.path = path;
+        }
+    }
 }
 
 impl From<ForwardPath> for Recipient {
@@ -180,6 +188,15 @@ impl Transaction {
     /// The recipients, in order.
     pub fn recipients(&self) -> impl Iterator<Item = &ForwardPath> {
         self.recipients.iter().map(Recipient::path)
+    }
+
+    /// As [`Recipient::prefer_ascii`], for all addresses.
+    pub(crate) fn prefer_ascii(&mut self) {
+        #[cfg(feature = "idna")]
+        if let Some(path) = self.from.to_ascii().ok().filter(ReversePath::is_ascii) {
+            self.from = path;
+        }
+        self.recipients.iter_mut().for_each(Recipient::prefer_ascii);
     }
 
     /// Whether an address cannot be sent without SMTPUTF8. Of the submitter only its octets could: as xtext they are ASCII,

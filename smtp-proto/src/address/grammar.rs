@@ -40,6 +40,9 @@ pub enum AddressError {
     /// Square brackets hold no IP address, or an IP address has none.
     #[error("an IP address has to stand in square brackets, and nothing else")]
     Literal,
+    /// The domain is not ASCII and has no form that is (RFC 5891 section 4).
+    #[error("the domain has no ASCII form")]
+    NoAsciiForm,
 }
 
 /// Characters beyond ASCII that may stand in an address: everything visible. Unicode's own line ends and spaces are not.
@@ -199,6 +202,23 @@ pub(super) fn literal(text: &str) -> Result<(), AddressError> {
         }
     };
     if valid { Ok(()) } else { Err(AddressError::Literal) }
+}
+
+/// A mailbox with its domain in A-labels, or `None` when nothing has to change. The local part stays as it is, for only the
+/// server it belongs to knows what it means.
+#[cfg(feature = "idna")]
+pub(super) fn with_ascii_domain(mailbox_text: &str) -> Result<Option<Box<str>>, AddressError> {
+    use idna::uts46::{AsciiDenyList, DnsLength, Hyphens, Uts46};
+
+    // A domain holds no `@`, a quoted local part may.
+    let Some((local, domain)) = mailbox_text.rsplit_once('@').filter(|(_, domain)| !domain.is_ascii()) else {
+        return Ok(None);
+    };
+    let ascii = Uts46::new()
+        .to_ascii(domain.as_bytes(), AsciiDenyList::STD3, Hyphens::CheckFirstLast, DnsLength::Verify)
+        .map_err(|_| AddressError::NoAsciiForm)?;
+    // A-labels are longer than what they stand for, so that the limits have to be met again.
+    mailbox(&alloc::format!("{local}@{ascii}")).map(Some)
 }
 
 /// Checks only that `text` stays one path within one command line.

@@ -72,6 +72,17 @@ impl ReversePath {
     pub fn is_ascii(&self) -> bool {
         self.as_str().is_ascii()
     }
+
+    /// As [`ForwardPath::to_ascii`]. The null path stays null.
+    ///
+    /// # Errors
+    ///
+    /// [`AddressError`] as there.
+    #[cfg(feature = "idna")]
+    pub fn to_ascii(&self) -> Result<Self, AddressError> {
+        let ascii = grammar::with_ascii_domain(self.as_str())?;
+        Ok(ascii.map_or_else(|| self.clone(), |mailbox| Self(Some(mailbox))))
+    }
 }
 
 /// One recipient: the argument of RCPT (RFC 5321 section 4.1.1.3).
@@ -126,6 +137,28 @@ impl ForwardPath {
     /// Whether the path can be sent without SMTPUTF8.
     pub fn is_ascii(&self) -> bool {
         self.0.is_ascii()
+    }
+
+    /// The same mailbox with its domain in A-labels (RFC 5891 section 4), which servers without SMTPUTF8 take too (RFC 6531
+    /// section 3.2). The domain is prepared as browsers do (UTS 46, nontransitional): lower case, NFC. The local part stays
+    /// as given, so that the result is ASCII only if that is. A connection does this by itself where it is needed.
+    ///
+    /// ```
+    /// use smtp_proto::ForwardPath;
+    ///
+    /// assert_eq!(ForwardPath::parse("me@Bücher.example")?.to_ascii()?.as_str(), "me@xn--bcher-kva.example");
+    /// assert_eq!(ForwardPath::parse("Me@Example.org")?.to_ascii()?.as_str(), "Me@Example.org");
+    /// # Ok::<(), smtp_proto::AddressError>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`AddressError::NoAsciiForm`] when the domain is not one of IDNA, another [`AddressError`] when the mailbox becomes
+    /// too long, or is none but by [`parse_relaxed`](Self::parse_relaxed).
+    #[cfg(feature = "idna")]
+    pub fn to_ascii(&self) -> Result<Self, AddressError> {
+        let ascii = grammar::with_ascii_domain(&self.0)?;
+        Ok(ascii.map_or_else(|| self.clone(), Self))
     }
 }
 
@@ -197,6 +230,47 @@ mod tests {
         let path = ForwardPath::parse("a\u{200b}b@example.org").unwrap();
         assert_eq!(path.to_string(), "<a\\u{200b}b@example.org>");
         assert!(alloc::format!("{path:?}").contains("\\u{200b}"));
+    }
+
+    // C-89: domains become A-labels, ASCII domains and local parts stay as given.
+    #[cfg(feature = "idna")]
+    #[test]
+    fn domains_in_a_labels() {
+        for (text, expected) in [
+            ("δοκιμή@παράδειγμα.δοκιμή", "δοκιμή@xn--hxajbheg2az3al.xn--jxalpdlp"),
+            ("A.b@Faß.example", "A.b@xn--fa-hia.example"),
+            ("\"a@é\"@BÜCHER.example", "\"a@é\"@xn--bcher-kva.example"),
+            ("\"é@é\"@Example.org", "\"é@é\"@Example.org"),
+            ("a@[192.0.2.1]", "a@[192.0.2.1]"),
+        ] {
+            assert_eq!(ForwardPath::parse(text).unwrap().to_ascii().unwrap().as_str(), expected);
+            assert_eq!(ReversePath::parse(text).unwrap().to_ascii().unwrap().as_str(), expected);
+        }
+        assert!(ReversePath::null().to_ascii().unwrap().is_null());
+        let postmaster = ForwardPath::parse("Postmaster").unwrap();
+        assert_eq!(postmaster.to_ascii(), Ok(postmaster));
+        let relaxed = ForwardPath::parse_relaxed("é").unwrap();
+        assert_eq!(relaxed.to_ascii(), Ok(relaxed));
+        for text in ["a@\u{378}.example", "a@xn--é.example", "a@é..example", "a@é_b.example"] {
+            let path = ForwardPath::parse_relaxed(text).unwrap();
+            assert_eq!(path.to_ascii(), Err(AddressError::NoAsciiForm), "{text}");
+        }
+        // 63 characters fit a label, but not once they are Punycode.
+        let long = alloc::format!("a@{}.example", "é".repeat(63));
+        assert_eq!(ForwardPath::parse(&long).unwrap().to_ascii(), Err(AddressError::NoAsciiForm));
+    }
+
+    proptest! {
+        // C-89, P-01: whatever the domain, what comes out is the same local part and a domain of ASCII, or nothing.
+        #[cfg(feature = "idna")]
+        #[test]
+        fn ascii_domains_are_domains(domain in "\\PC{1,20}") {
+            let Ok(path) = ForwardPath::parse(&alloc::format!("a@{domain}")) else { return Ok(()) };
+            if let Ok(ascii) = path.to_ascii() {
+                prop_assert!(ascii.is_ascii() && ascii.as_str().starts_with("a@"));
+                prop_assert_eq!(ForwardPath::parse(ascii.as_str()), Ok(ascii));
+            }
+        }
     }
 
     proptest! {

@@ -295,6 +295,10 @@ pub(super) fn prepare(
     if !secure && transaction.requires_tls() {
         return Err(UsageError::RequireTlsInClear);
     }
+    // What can be sent as it is stays as it is; for a server that takes ASCII only, a domain has another form.
+    if !offered.supports(Extension::SmtpUtf8) {
+        transaction.prefer_ascii();
+    }
     if transaction.has_non_ascii_address() {
         if !offered.supports(Extension::SmtpUtf8) {
             return Err(UsageError::NonAsciiAddress);

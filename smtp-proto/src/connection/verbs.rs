@@ -66,7 +66,10 @@ impl Connection {
     pub fn rcpt(&mut self, recipient: impl Into<Recipient>) -> Result<(), UsageError> {
         self.available()?;
         let envelope = self.current.as_ref().ok_or(UsageError::NoTransaction)?;
-        let recipient = recipient.into();
+        let mut recipient = recipient.into();
+        if !envelope.is_utf8() {
+            recipient.prefer_ascii();
+        }
         envelope::check_recipient(&recipient, &self.capabilities)?;
         if !recipient.is_ascii() && !envelope.is_utf8() {
             return Err(UsageError::NonAsciiAddress);
