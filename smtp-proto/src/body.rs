@@ -33,7 +33,7 @@ pub enum LongLines {
 }
 
 /// Octets in a line of content without its CRLF and without a stuffed dot.
-const LINE_LENGTH: usize = 998;
+pub(crate) const LINE_LENGTH: usize = 998;
 
 /// Why content may not be sent. Offsets count octets of the content as it was given.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

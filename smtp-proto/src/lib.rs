@@ -112,11 +112,12 @@
 //! - `saslprep`: non-ASCII names and passwords for SCRAM.
 //! - `idna`: to a server without SMTPUTF8, an address whose local part is ASCII is sent with its domain in A-labels. The
 //!   report then names the address as it was sent.
+//! - `message`: the envelope of a message from its headers, in the module `message`. Needs the standard library.
 #![no_std]
 #![cfg_attr(not(test), warn(clippy::indexing_slicing, clippy::std_instead_of_core))]
 
 extern crate alloc;
-#[cfg(test)]
+#[cfg(any(test, feature = "message"))]
 extern crate std;
 
 mod address;
@@ -132,6 +133,8 @@ mod escape;
 mod event;
 #[doc(hidden)]
 pub mod fuzzing;
+#[cfg(feature = "message")]
+pub mod message;
 mod outcome;
 mod parameter;
 mod reply;
