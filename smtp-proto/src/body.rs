@@ -58,7 +58,7 @@ pub enum BodyError {
         offset: u64,
     },
     /// An octet over 127 where the content was declared 7-bit or the server takes no other (RFC 6152).
-    #[error("the content has an 8-bit octet at octet {offset} and may be 7-bit only")]
+    #[error("the content has an 8-bit octet at octet {offset} and may be 7-bit only, as by quoted-printable or base64")]
     EightBit {
         /// Octets before it.
         offset: u64,

@@ -42,7 +42,7 @@ pub enum UsageError {
     #[error("the message is for all or none, and a recipient was refused")]
     AllOrNone,
     /// The server does not offer the extension this needs.
-    #[error("the server does not offer {0}")]
+    #[error("the server does not offer {}{}", .0, instead_of(*.0))]
     Missing(Extension),
     /// The server does not offer the extension of a parameter.
     #[error("the server does not offer {0}")]
@@ -130,6 +130,15 @@ pub enum UsageError {
     /// The server did not give the go-ahead for TLS.
     #[error("no TLS handshake is due")]
     NotUpgrading,
+}
+
+/// What to do where the message itself needs an extension that the server does not offer.
+const fn instead_of(extension: Extension) -> &'static str {
+    match extension {
+        Extension::EightBitMime => ": let the message be made anew in 7 bits, by quoted-printable or base64",
+        Extension::SmtpUtf8 => ": let the headers be made anew in ASCII, by RFC 2047",
+        _ => "",
+    }
 }
 
 /// Why a session could not be set up, or a message reached nobody: the summary that drivers return as an error.
