@@ -1,6 +1,7 @@
 //! The sendmail examples, but for the driver: command line, exit codes, what is printed, and the demonstration.
 
-use std::io;
+use std::fs::File;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -8,7 +9,9 @@ use std::time::Duration;
 use clap::Parser;
 use smtp_driver::{Error, Options, Tls};
 use smtp_proto::sasl::{Credentials, Secret};
-use smtp_proto::{CloseReason, Failure, ForwardPath, HelloName, Outcome, Report, ReversePath, TlsMode, Transaction};
+use smtp_proto::{
+    CloseReason, Failure, ForwardPath, HelloName, Outcome, Report, ReversePath, TlsMode, Transaction, message,
+};
 
 use crate::loopback::Loopback;
 
@@ -36,7 +39,8 @@ pub enum Message {
     Stdin,
 }
 
-/// Sends a message over SMTP or LMTP, as it is: headers are the message's own business, addresses the command line's.
+/// Sends a message over SMTP or LMTP, as it is: headers are the message's own business, addresses the command line's, unless
+/// --message says otherwise.
 ///
 /// Exit codes are those of sysexits.h: 0 all recipients accepted, 64 wrong usage, 65 the message may not be sent, 66 it
 /// cannot be read, 68 unknown host, 69 refused for good, 75 refused for now or not known, 76 the server broke the protocol,
@@ -48,11 +52,14 @@ struct Arguments {
     #[arg(long, value_name = "HOST[:PORT]")]
     server: String,
     /// Who gets the bounces; empty for nobody.
-    #[arg(long, value_name = "ADDRESS", value_parser = ReversePath::parse)]
-    from: ReversePath,
+    #[arg(long, value_name = "ADDRESS", required_unless_present = "message", value_parser = ReversePath::parse)]
+    from: Option<ReversePath>,
     /// Who gets the message.
-    #[arg(long, value_name = "ADDRESS", required = true, num_args = 1.., value_parser = ForwardPath::parse)]
-    to: Vec<ForwardPath>,
+    #[arg(long, value_name = "ADDRESS", required_unless_present = "message", num_args = 1.., value_parser = ForwardPath::parse)]
+    to: Option<Vec<ForwardPath>>,
+    /// Take the addresses that are not given from the headers of the message, and Bcc out of it.
+    #[arg(long)]
+    message: bool,
     /// Speak LMTP.
     #[arg(long)]
     lmtp: bool,
@@ -149,15 +156,14 @@ pub fn main(deliver: impl FnOnce(Job) -> Result<Report, Error>) -> ExitCode {
             return exit::CONFIG.into();
         }
     };
-    let Arguments { server, from, to, file, .. } = arguments;
-    let message = if file == "-" { Message::Stdin } else { Message::File(file.into()) };
-    if let Message::File(path) = &message {
-        if let Err(error) = std::fs::File::open(path) {
-            eprintln!("sendmail: cannot read {}: {error}", path.display());
-            return exit::NOINPUT.into();
+    let job = match job(arguments, options) {
+        Ok(job) => job,
+        Err((code, error)) => {
+            eprintln!("sendmail: {error}");
+            return code.into();
         }
-    }
-    match deliver(Job { server, options, transaction: Transaction::new(from).to_all(to), message }) {
+    };
+    match deliver(job) {
         Ok(report) => {
             print_outcomes(&report);
             exit_code_of(&report).into()
@@ -173,6 +179,36 @@ pub fn main(deliver: impl FnOnce(Job) -> Result<Report, Error>) -> ExitCode {
             exit_code(&error).into()
         }
     }
+}
+
+/// What is to be done, or an exit code and why it cannot be.
+fn job(arguments: Arguments, options: Options) -> Result<Job, (u8, String)> {
+    let Arguments { server, from, to, message, verbose, file, .. } = arguments;
+    let unreadable = |error| (exit::NOINPUT, format!("cannot read {file}: {error}"));
+    let from_stdin = file == "-";
+    if message {
+        let mut octets = Vec::new();
+        let read = if from_stdin {
+            io::stdin().lock().read_to_end(&mut octets)
+        } else {
+            File::open(&file).and_then(|mut file| file.read_to_end(&mut octets))
+        };
+        read.map_err(unreadable)?;
+        let parsed = message::Message::parse_with(&octets, from, to);
+        let parsed = parsed.map_err(|error| (exit::DATAERR, error.to_string()))?;
+        if let Some(reason) = parsed.smtputf8().filter(|_| verbose) {
+            eprintln!("sendmail: SMTPUTF8 is needed: {reason}");
+        }
+        let content = parsed.content().into_cow().into_owned();
+        return Ok(Job { server, options, transaction: parsed.transaction(), message: Message::Octets(content) });
+    }
+    // Without --message both are there.
+    let transaction = Transaction::new(from.unwrap_or_default()).to_all(to.unwrap_or_default());
+    let message = if from_stdin { Message::Stdin } else { Message::File(file.clone().into()) };
+    if let Message::File(path) = &message {
+        File::open(path).map_err(unreadable)?;
+    }
+    Ok(Job { server, options, transaction, message })
 }
 
 fn options(arguments: &Arguments) -> Result<Options, Box<dyn std::error::Error>> {

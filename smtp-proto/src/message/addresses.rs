@@ -199,7 +199,7 @@ mod tests {
         addresses.iter().map(|text| Some(ForwardPath::parse(text).ok()?.as_str().into())).collect()
     }
 
-    // S-20: names, comments, quotes, groups and folding, as RFC 5322 has them and as it had them.
+    // C-49: names, comments, quotes, groups and folding, as RFC 5322 has them and as it had them.
     #[test]
     fn lists_of_addresses() {
         for (value, expected) in [

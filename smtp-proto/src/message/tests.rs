@@ -156,7 +156,7 @@ fn content_is_borrowed() {
     assert_eq!(content.into_cow(), &b""[..]);
 }
 
-// What is a header field must not depend on who reads it: a bare CR becomes a line end on the wire (S-01 to servers).
+// S-10: what is a header field must not depend on who reads it: a bare CR becomes a line end on the wire.
 #[test]
 fn header_blocks_that_are_none() {
     for (octets, offset) in
