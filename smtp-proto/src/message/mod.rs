@@ -84,6 +84,8 @@ pub struct Message<'a> {
     size: u64,
     body_type: BodyType,
     utf8: Option<Utf8Reason>,
+    /// A header needs SMTPUTF8, whether or not an address does too.
+    utf8_header: bool,
     nul: Option<u64>,
     long_line: Option<u64>,
 }
@@ -148,14 +150,13 @@ impl<'a> Message<'a> {
         let (hidden, sent): (Vec<Field<'_>>, _) =
             fields.into_iter().partition(|field| field.is("Bcc") || field.is("Resent-Bcc"));
         let parts = content::without(octets, hidden.iter().map(Field::range));
-        let utf8 = non_ascii_address(&from, &to).or_else(|| {
-            let field = sent.iter().find(|field| !field.octets.is_ascii())?;
-            Some(Utf8Reason::Header(field.name.into()))
-        });
+        let field = sent.iter().find(|field| !field.octets.is_ascii());
+        let utf8_header = field.is_some();
+        let utf8 = non_ascii_address(&from, &to).or_else(|| Some(Utf8Reason::Header(field?.name.into())));
         let (size, body_type) = content::survey(&parts);
         let nul = content::find(&parts, |part| memchr::memchr(0, part));
         let long_line = content::find(&parts, content::long_line);
-        Ok(Self { from, to, parts, size, body_type, utf8, nul, long_line })
+        Ok(Self { from, to, parts, size, body_type, utf8, utf8_header, nul, long_line })
     }
 
     /// The envelope, ready to be sent: sender, recipients, [`size`](Self::size), [`body_type`](Self::body_type), and whether
@@ -165,7 +166,7 @@ impl<'a> Message<'a> {
             .to_all(self.to.iter().cloned())
             .size(self.size)
             .body_type(self.body_type)
-            .smtputf8(matches!(self.utf8, Some(Utf8Reason::Header(_))))
+            .smtputf8(self.utf8_header)
     }
 
     /// The octets to send: all there are, but for the header fields Bcc and Resent-Bcc (RFC 5322 section 3.6.3).
@@ -194,8 +195,8 @@ impl<'a> Message<'a> {
         self.body_type
     }
 
-    /// Why the message needs SMTPUTF8, if it does: the first reason among sender, recipients and headers. A domain alone may
-    /// yet do without, by the feature `idna`.
+    /// Why the message needs SMTPUTF8, if it does: the first reason among sender, recipients and headers. An address that
+    /// needs it for its domain alone may yet do without, by the feature `idna`; a header that shows the domain may not.
     pub fn smtputf8(&self) -> Option<&Utf8Reason> {
         self.utf8.as_ref()
     }
