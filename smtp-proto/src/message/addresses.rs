@@ -2,7 +2,8 @@
 //!
 //! `mailparse` reads lists, groups, display names and angle brackets. What it does not know of RFC 5322 is smoothed out
 //! before: nested comments, quoted local parts and address literals without angle brackets, separators inside quoted names,
-//! and empty elements of a list. What comes out of it are texts to be checked, not addresses: [`crate::ForwardPath::parse`] decides.
+//! and empty elements of a list. What comes out of it are texts to be checked, not addresses: [`crate::ForwardPath::parse`]
+//! decides.
 
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -188,6 +189,7 @@ mod tests {
     use crate::address::ForwardPath;
     use crate::message::fields;
     use alloc::format;
+    use proptest::prelude::*;
     use std::time::{Duration, Instant};
 
     /// What is read, checked, or `None`.
@@ -266,6 +268,8 @@ mod tests {
             "\"q@x\" (c)",
             "\"q@x\", a@b",
             "x \"a\"@b",
+            // Within the grammar, but the library ends at the first `>`.
+            "<\"a>b\"@c>",
             "x a@[192.0.2.1]",
             "a@[192.0.2.1] x",
             "a@[IPv6:::1",
@@ -298,6 +302,41 @@ mod tests {
                 let _ = addresses(&value);
                 assert!(start.elapsed() < Duration::from_secs(5), "{piece:?}");
             }
+        }
+    }
+
+    fn mailbox() -> impl Strategy<Value = (String, String)> {
+        let local = prop_oneof!["[a-z]{1,4}(\\.[a-z]{1,3})?", "\"[a-z ,;:<()@]{0,6}\"", "\"(\\\\[\"\\\\a])?x y\""];
+        let domain = prop_oneof!["[a-z]{1,4}(\\.[a-z]{1,4})?", Just("[192.0.2.1]".into()), Just("[IPv6:::1]".into())];
+        let shape = prop_oneof![
+            Just("%"),
+            Just("<%>"),
+            Just("N. N <%>"),
+            Just("\"x, <y@z> (\" <%>"),
+            Just("a \"b;\" =?utf-8?q?=2C?= <%> (c, (d))"),
+            Just("(c@d, \\)) %\r\n (e)"),
+            Just("g: %;"),
+            Just("\"g:\" : N\r\n\t<%>, (c) ;"),
+        ];
+        (local, domain, shape).prop_map(|(local, domain, shape)| {
+            let address = format!("{local}@{domain}");
+            (shape.replace('%', &address), address)
+        })
+    }
+
+    proptest! {
+        // C-49: however mailboxes are written, each is found, once, and nothing else.
+        #[test]
+        fn lists_are_read_back(
+            mailboxes in proptest::collection::vec((mailbox(), "(\r\n)? {0,2},( \r\n ,)?\t?"), 0..6),
+        ) {
+            let (mut value, mut expected) = (String::new(), Vec::new());
+            for ((written, address), separator) in mailboxes {
+                value.push_str(&written);
+                value.push_str(&separator.replace("\r\n", "\r\n "));
+                expected.push(ForwardPath::parse(&address).unwrap().as_str().into());
+            }
+            prop_assert_eq!(addresses(&value), Some(expected), "{:?}", value);
         }
     }
 }
