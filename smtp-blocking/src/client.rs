@@ -223,31 +223,29 @@ impl<S: Stream> Client<S> {
         transaction: Transaction,
         mut message: impl FnMut() -> io::Result<R>,
     ) -> Result<Report, Error> {
+        let checked = self.dialogue.connection.check(&transaction);
+        self.dialogue.started(checked)?;
         let mut submission = Submission::new(transaction);
-        let mut begun = false;
-        while let Some(part) = submission.next(self.dialogue.connection.capabilities()) {
+        let failed = loop {
+            let Some(part) = submission.next(&self.dialogue.connection) else { break None };
             let message = match message() {
                 Ok(message) => message,
-                Err(error) => {
-                    let result = submission.into_report().into_result(None);
-                    return result.map_err(|failure| match failure.report() {
-                        Some(report) if begun => Error::Message { error, report: Some(Box::new(report.clone())) },
-                        _ => Error::unreadable(error),
-                    });
-                }
+                Err(error) => break Some(Error::unreadable(error)),
             };
             match self.send(part, message) {
                 Ok(report) => submission.completed(report),
-                Err(error) => match error.report() {
-                    Some(report) => submission.completed(report.clone()),
-                    None if !begun => return Err(error),
-                    // Those who are left are not sent to, which their outcome says already.
-                    None => break,
-                },
+                Err(error) => {
+                    if let Some(report) = error.report() {
+                        submission.completed(report.clone());
+                    }
+                    // After a refusal the others may fare better; anything else ends it.
+                    if error.report().is_none() || self.dialogue.connection.close_reason().is_some() {
+                        break Some(error);
+                    }
+                }
             }
-            begun = true;
-        }
-        self.dialogue.completed(submission.into_report())
+        };
+        self.dialogue.merged(submission.into_report(), failed)
     }
 
     /// Says MAIL by hand. Go on with [`rcpt`](Self::rcpt) and [`data`](Self::data).

@@ -135,6 +135,20 @@ impl Dialogue {
         report.into_result(self.connection.close_reason()).map_err(|failure| self.failed(failure))
     }
 
+    /// The report of one message's several transactions, of which the last one may have failed in a way that ended it.
+    ///
+    /// # Errors
+    ///
+    /// [`Error`] when nobody was accepted.
+    pub fn merged(&mut self, report: Report, failed: Option<Error>) -> Result<Report, Error> {
+        match failed {
+            Some(error) if !report.recipients().any(|(_, outcome)| outcome.is_accepted()) => {
+                Err(error.with_report(report))
+            }
+            _ => self.completed(report),
+        }
+    }
+
     /// The report of a transaction that was aborted. Takes all events.
     pub fn report_of(&mut self, id: TransactionId) -> Option<Box<Report>> {
         std::iter::from_fn(|| self.connection.poll_event()).find_map(|event| match event {

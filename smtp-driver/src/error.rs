@@ -144,6 +144,19 @@ impl Error {
         }
     }
 
+    /// The same with another report, if it has one.
+    #[must_use]
+    pub(crate) fn with_report(mut self, merged: Report) -> Self {
+        match &mut self {
+            Self::Message { report: Some(report), .. } | Self::Content { report: Some(report), .. } => {
+                **report = merged;
+            }
+            Self::Failure(failure) | Self::Stream { failure, .. } => failure.replace_report(merged),
+            _ => {}
+        }
+        self
+    }
+
     /// Whether the same may succeed later.
     pub fn is_transient(&self) -> bool {
         match self {

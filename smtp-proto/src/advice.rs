@@ -1,7 +1,7 @@
 //! What can be done about a message that did not arrive.
 
 use crate::address::ForwardPath;
-use crate::error::Failure;
+use crate::error::{Failure, UsageError};
 use crate::event::CloseReason;
 use crate::outcome::Outcome;
 use crate::reply::{Reply, Severity};
@@ -56,7 +56,7 @@ impl Report {
     pub fn advice(&self) -> impl Iterator<Item = (&ForwardPath, Advice)> {
         let mut some_admitted = false;
         self.recipients.iter().filter_map(move |recipient| {
-            let advice = of_outcome(&recipient.outcome, some_admitted);
+            let advice = of_outcome(&recipient.outcome, some_admitted && !self.split);
             some_admitted |= recipient.admitted;
             advice.map(|advice| (&recipient.path, advice))
         })
@@ -90,6 +90,8 @@ impl Failure {
             return None;
         }
         Some(match self {
+            Self::Usage(error) if error.passes() => Advice::SendAgain,
+            Self::Usage(UsageError::TooManyRecipients { .. }) => Advice::SplitRecipients,
             Self::Usage(_) | Self::NoMechanism(_) => Advice::GiveUp,
             Self::Auth(failure) if failure.is_transient() => Advice::RetryLater,
             Self::Auth(_) => Advice::GiveUp,
@@ -152,7 +154,7 @@ mod tests {
             (refused(Stage::Content, "554 5.7.1 spam"), Some(Advice::GiveUp), Some(Advice::GiveUp)),
         ] {
             let first = recipient(true, Outcome::Accepted(reply("250 ok")));
-            let report = |recipients| Report { id: TransactionId(0), recipients, sender_refusal: None };
+            let report = |recipients| Report { id: TransactionId(0), recipients, sender_refusal: None, split: false };
             let of = |report: &Report| report.advice().map(|(_, advice)| advice).next();
             assert_eq!(of(&report(alloc::vec![recipient(false, outcome.clone())])), alone, "{outcome:?}");
             let both = report(alloc::vec![first, recipient(false, outcome.clone())]);
@@ -171,13 +173,16 @@ mod tests {
                 id: TransactionId(0),
                 recipients: alloc::vec::Vec::new(),
                 sender_refusal: None,
+                split: false,
             }),
         };
         for (failure, advice) in [
             (Failure::Greeting(reply("554 no")), Advice::TryAnotherHost),
             (Failure::Hello(reply("550 no")), Advice::TryAnotherHost),
             (Failure::TlsRequired { reply: None, suspicious: false }, Advice::TryAnotherHost),
-            (Failure::Usage(crate::UsageError::NoRecipients), Advice::GiveUp),
+            (Failure::Usage(UsageError::NoRecipients), Advice::GiveUp),
+            (Failure::Usage(UsageError::MailLimit { maximum: 1 }), Advice::SendAgain),
+            (Failure::Usage(UsageError::TooManyRecipients { maximum: 1 }), Advice::SplitRecipients),
             (aborted, Advice::SendAgain),
             (ended, Advice::TryAnotherHost),
             (refused_by("550 no"), Advice::GiveUp),
@@ -190,6 +195,7 @@ mod tests {
             id: TransactionId(0),
             recipients: alloc::vec![recipient(false, refused(Stage::Rcpt, "550 no"))],
             sender_refusal: None,
+            split: false,
         };
         assert_eq!(Failure::RecipientsRefused(alloc::boxed::Box::new(report)).advice(), None);
     }

@@ -118,6 +118,13 @@ pub enum UsageError {
         /// How many it takes.
         maximum: u32,
     },
+    /// The server takes recipients in fewer domains in one session (RCPTDOMAINMAX, RFC 9422 section 4.3): begin another one
+    /// for the others.
+    #[error("the server takes recipients in {maximum} domains a session")]
+    TooManyDomains {
+        /// In how many it takes them.
+        maximum: u32,
+    },
     /// REQUIRETLS demands TLS of every server on the way, and would be sent in clear here (RFC 8689 section 4.2.1).
     #[error("REQUIRETLS needs TLS")]
     RequireTlsInClear,
@@ -138,6 +145,13 @@ const fn instead_of(extension: Extension) -> &'static str {
         Extension::EightBitMime => ": let the message be made anew in 7 bits, by quoted-printable or base64",
         Extension::SmtpUtf8 => ": let the headers be made anew in ASCII, by RFC 2047",
         _ => "",
+    }
+}
+
+impl UsageError {
+    /// Whether the same call may be possible later, or in another session.
+    pub(crate) fn passes(&self) -> bool {
+        matches!(self, Self::Busy | Self::Closed | Self::MailLimit { .. } | Self::TooManyDomains { .. })
     }
 }
 
@@ -240,6 +254,20 @@ impl Failure {
         }
     }
 
+    /// Puts another report in the place of the one it has, if it has one: that of all transactions of a message, for that of
+    /// the last one.
+    pub fn replace_report(&mut self, merged: Report) {
+        match self {
+            Self::SenderRefused { report, .. } | Self::RecipientsRefused(report) | Self::DataRefused { report, .. } => {
+                **report = merged;
+            }
+            Self::TimedOut { report: Some(report), .. } | Self::Disconnected { report: Some(report), .. } => {
+                **report = merged;
+            }
+            _ => {}
+        }
+    }
+
     /// The outcome of each recipient, when a message was under way.
     pub fn report(&self) -> Option<&Report> {
         match self {
@@ -255,7 +283,8 @@ impl Failure {
     /// whether it may for at least one of them.
     pub fn is_transient(&self) -> bool {
         match self {
-            Self::Usage(_) | Self::NoMechanism(_) => false,
+            Self::Usage(error) => error.passes(),
+            Self::NoMechanism(_) => false,
             Self::Auth(failure) => failure.is_transient(),
             Self::TlsRequired { reply, .. } => {
                 reply.as_ref().is_some_and(|reply| reply.code().severity() == Severity::Transient)

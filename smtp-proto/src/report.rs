@@ -16,6 +16,8 @@ pub struct Report {
     pub(crate) recipients: Vec<Recipient>,
     /// The reply to MAIL, if it was a refusal.
     pub(crate) sender_refusal: Option<Reply>,
+    /// It is of several transactions: whoever was too many for each of them will be for another one.
+    pub(crate) split: bool,
 }
 
 impl Report {

@@ -1,10 +1,9 @@
 //! One message for more recipients than a server takes at a time.
 
 use alloc::collections::{BTreeSet, VecDeque};
-use alloc::string::String;
 use alloc::vec::Vec;
 
-use crate::capability::Capabilities;
+use crate::connection::Connection;
 use crate::outcome::{Outcome, Stage};
 use crate::reply::Reply;
 use crate::report::Report;
@@ -20,18 +19,22 @@ use crate::transaction::{OnRefusal, Recipient, Transaction, TransactionId};
 /// [`Outcome::NotSent`].
 ///
 /// ```
-/// use smtp_proto::{Capabilities, ForwardPath, ReplyLimits, ReversePath, Submission, Transaction, parse_reply};
+/// use smtp_proto::{ForwardPath, ReversePath, Submission, Transaction};
+/// # use smtp_proto::{Config, Connection, HelloName, Security, Time};
 ///
-/// let hello = b"250-mail.example\r\n250 LIMITS RCPTMAX=2\r\n";
-/// let (hello, _) = parse_reply(hello, &ReplyLimits::default())?.unwrap();
-/// let offered = Capabilities::from_reply(&hello.to_owned());
-///
+/// # let mut connection = Connection::new(Config::smtp(HelloName::parse("me.example")?), Security::Plaintext);
+/// # for reply in ["220 hi\r\n", "250-x\r\n250 LIMITS RCPTMAX=2\r\n"] {
+/// #     connection.handle_transmitted(usize::MAX, Time::default());
+/// #     connection.handle_input(reply.as_bytes(), Time::default());
+/// # }
+/// // The server has said: 250 LIMITS RCPTMAX=2
+/// # assert_eq!(connection.transactions_left(), None);
 /// let to = ["a@x.example", "b@x.example", "c@x.example"].map(|path| ForwardPath::parse(path).unwrap());
 /// let mut submission = Submission::new(Transaction::new(ReversePath::null()).to_all(to));
-/// let first = submission.next(&offered).unwrap();
+/// let first = submission.next(&connection).unwrap();
 /// assert_eq!(first.recipients().count(), 2);
 /// // ... send it, and give its report to `completed`; then the next one.
-/// # Ok::<(), smtp_proto::ReplyError>(())
+/// # Ok::<(), smtp_proto::AddressError>(())
 /// ```
 #[derive(Clone, Debug)]
 pub struct Submission {
@@ -45,8 +48,6 @@ pub struct Submission {
     under_way: Vec<usize>,
     /// How many the server has shown to take in one transaction.
     learnt: usize,
-    /// Domains sent to, in lower case.
-    domains: BTreeSet<String>,
     first: Option<TransactionId>,
     sender_refusal: Option<Reply>,
 }
@@ -61,45 +62,45 @@ impl Submission {
             recipients,
             under_way: Vec::new(),
             learnt: usize::MAX,
-            domains: BTreeSet::new(),
             first: None,
             sender_refusal: None,
         }
     }
 
-    /// The next transaction to send to a server that offers this. `None` when there is none, or the one before it is not
+    /// The next transaction to send over this connection. `None` when there is none, or the one before it is not
     /// [`completed`](Self::completed).
-    pub fn next(&mut self, offered: &Capabilities) -> Option<Transaction> {
+    pub fn next(&mut self, connection: &Connection) -> Option<Transaction> {
         if !self.under_way.is_empty() {
             return None;
         }
-        let limits = offered.limits();
-        let announced = |limit: Option<u32>| limit.and_then(|limit| usize::try_from(limit).ok()).unwrap_or(usize::MAX);
-        let (mut most, mut most_domains) = (self.learnt, usize::MAX);
-        if let Some(limits) = limits {
-            most = most.min(announced(limits.rcpt_max()));
-            most_domains = announced(limits.rcpt_domain_max());
-        }
         if self.transaction.on_refusal == OnRefusal::Abort {
             // Whether so many can be had at once, the server or the connection will say.
-            (most, most_domains) = (usize::MAX, usize::MAX);
+            self.under_way = self.waiting.drain(..).collect();
+        } else {
+            self.choose(connection);
         }
-        let (mut chosen, mut kept) = (Vec::new(), VecDeque::new());
-        for index in self.waiting.drain(..) {
+        let recipients = self.under_way.iter().filter_map(|&index| self.recipients.get(index).cloned());
+        let recipients: Vec<_> = recipients.collect();
+        (!recipients.is_empty()).then(|| Transaction { recipients, ..self.transaction.clone() })
+    }
+
+    /// Takes as many recipients as fit one transaction, in their order.
+    fn choose(&mut self, connection: &Connection) {
+        let announced = connection.capabilities().limits().and_then(|limits| limits.rcpt_max());
+        let announced = announced.and_then(|limit| usize::try_from(limit).ok());
+        let most = self.learnt.min(announced.unwrap_or(usize::MAX));
+        let mut domains = BTreeSet::new();
+        let mut kept = Vec::new();
+        while self.under_way.len() < most {
+            let Some(index) = self.waiting.pop_front() else { break };
             let Some(recipient) = self.recipients.get(index) else { continue };
-            let domain = recipient.path.domain().unwrap_or_default().to_ascii_lowercase();
-            let domain_fits = self.domains.contains(&domain) || self.domains.len() < most_domains;
-            if chosen.len() < most && domain_fits {
-                self.domains.insert(domain);
-                chosen.push(index);
+            if connection.has_room_for(&recipient.path, &mut domains) {
+                self.under_way.push(index);
             } else {
-                kept.push_back(index);
+                kept.push(index);
             }
         }
-        self.waiting = kept;
-        let recipients: Vec<_> = chosen.iter().filter_map(|&index| self.recipients.get(index).cloned()).collect();
-        self.under_way = chosen;
-        (!recipients.is_empty()).then(|| Transaction { recipients, ..self.transaction.clone() })
+        kept.into_iter().rev().for_each(|index| self.waiting.push_front(index));
     }
 
     /// What became of the transaction that [`next`](Self::next) gave.
@@ -136,6 +137,6 @@ impl Submission {
     /// What became of all recipients, in the order given.
     pub fn into_report(self) -> Report {
         let id = self.first.unwrap_or(TransactionId(0));
-        Report { id, recipients: self.recipients, sender_refusal: self.sender_refusal }
+        Report { id, recipients: self.recipients, sender_refusal: self.sender_refusal, split: true }
     }
 }

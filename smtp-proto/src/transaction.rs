@@ -196,6 +196,12 @@ impl Transaction {
         if let Some(path) = self.from.to_ascii().ok().filter(ReversePath::is_ascii) {
             self.from = path;
         }
+        #[cfg(feature = "idna")]
+        if let Some(submitter) = &mut self.typed.submitter {
+            if let Some(path) = submitter.0.to_ascii().ok().filter(ReversePath::is_ascii) {
+                submitter.0 = path;
+            }
+        }
         self.recipients.iter_mut().for_each(Recipient::prefer_ascii);
     }
 

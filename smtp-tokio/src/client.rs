@@ -214,7 +214,7 @@ impl<S: Duplex> Client<S> {
     #[cfg(feature = "pool")]
     pub(crate) fn is_reusable(&self) -> bool {
         let idle = self.dialogue.connection.state() == State::Ready && self.dialogue.connection.transaction().is_none();
-        idle && !self.begun && !self.touched && self.dialogue.connection.transactions_left() != Some(0)
+        idle && !self.begun && !self.touched && !self.dialogue.connection.is_used_up()
     }
 
     /// The stream.
@@ -257,31 +257,29 @@ impl<S: Duplex> Client<S> {
         transaction: Transaction,
         mut message: impl FnMut() -> io::Result<R>,
     ) -> Result<Report, Error> {
+        let checked = self.dialogue.connection.check(&transaction);
+        self.dialogue.started(checked)?;
         let mut submission = Submission::new(transaction);
-        let mut begun = false;
-        while let Some(part) = submission.next(self.dialogue.connection.capabilities()) {
+        let failed = loop {
+            let Some(part) = submission.next(&self.dialogue.connection) else { break None };
             let message = match message() {
                 Ok(message) => message,
-                Err(error) => {
-                    let result = submission.into_report().into_result(None);
-                    return result.map_err(|failure| match failure.report() {
-                        Some(report) if begun => Error::Message { error, report: Some(Box::new(report.clone())) },
-                        _ => Error::unreadable(error),
-                    });
-                }
+                Err(error) => break Some(Error::unreadable(error)),
             };
             match self.send(part, message).await {
                 Ok(report) => submission.completed(report),
-                Err(error) => match error.report() {
-                    Some(report) => submission.completed(report.clone()),
-                    None if !begun => return Err(error),
-                    // Those who are left are not sent to, which their outcome says already.
-                    None => break,
-                },
+                Err(error) => {
+                    if let Some(report) = error.report() {
+                        submission.completed(report.clone());
+                    }
+                    // After a refusal the others may fare better; anything else ends it.
+                    if error.report().is_none() || self.dialogue.connection.close_reason().is_some() {
+                        break Some(error);
+                    }
+                }
             }
-            begun = true;
-        }
-        self.dialogue.completed(submission.into_report())
+        };
+        self.dialogue.merged(submission.into_report(), failed)
     }
 
     /// Says MAIL by hand. Go on with [`rcpt`](Self::rcpt) and [`data`](Self::data) or [`bdat`](Self::bdat).
@@ -509,7 +507,7 @@ impl<S: Duplex> Client<S> {
             match result {
                 Ok(taken) => {
                     // What such a stream holds back is bounded, so that it takes more says that some has left.
-                    self.unflushed = Some(now);
+                    self.unflushed = (taken > 0).then_some(now).or(self.unflushed);
                     self.dialogue.sent(taken, now);
                 }
                 Err(error) => self.write_failed(error),

@@ -77,7 +77,9 @@ impl Server {
                     reader.get_mut().write_all(b"354 go\r\n")?;
                     while line != ".\r\n" {
                         line.clear();
-                        reader.read_line(&mut line)?;
+                        if reader.read_line(&mut line)? == 0 {
+                            return Ok(());
+                        }
                     }
                     taken.push(std::mem::take(&mut recipients));
                     "250 queued\r\n".into()
@@ -219,6 +221,77 @@ fn splitting_is_advised() {
     assert_eq!(advice, [("r2@d2.example".to_owned(), Advice::SplitRecipients)]);
     drop(client);
     serving.join().unwrap();
+}
+
+// R-05, C-99: why a submission fails is told as by `send`: what is wrong with the message, with reading it, or with the stream; the
+// report is that of all transactions. What can be known before anything is sent is known then.
+#[test]
+fn reasons_are_kept() {
+    let server = Server { takes: 2, ..Server::default() };
+    let all = to(&paths(3), OnRefusal::Continue);
+    let start = |server: &Server| {
+        let (stream, serving) = server.clone().serve();
+        (smtp_blocking::Client::start(stream, Security::Plaintext, smtp(), in_clear()).unwrap(), serving)
+    };
+    let (mut client, serving) = start(&server);
+    let error = client.submit(all.clone(), || Ok(&b"a\0b"[..])).unwrap_err();
+    assert!(matches!(error, smtp_blocking::Error::Content { .. }) && !error.is_transient(), "{error}");
+    assert_eq!(letters(error.report().unwrap()), "nnn");
+    drop(client);
+    assert!(serving.join().unwrap().is_empty());
+
+    let (mut client, serving) = start(&server);
+    let error = client.submit(all.clone(), || Err::<&[u8], _>(io::Error::other("disk on fire"))).unwrap_err();
+    assert!(matches!(error, smtp_blocking::Error::Message { .. }), "{error}");
+    drop(client);
+    serving.join().unwrap();
+
+    // After a part was accepted it is a success for those, and the others are not sent to.
+    let (mut client, serving) = start(&server);
+    let mut times = 0;
+    let report = client.submit(all, || {
+        times += 1;
+        if times == 1 { Ok(&b"hi\r\n"[..]) } else { Err(io::Error::other("disk on fire")) }
+    });
+    assert_eq!(letters(&report.unwrap()), "aan");
+    drop(client);
+    serving.join().unwrap();
+
+    // An address that this server cannot take, in a later part: nothing is sent.
+    let mut odd = paths(3);
+    odd.push("\u{fc}@x.example".into());
+    let announced = Server { announces: " LIMITS RCPTMAX=2".into(), ..Server::default() };
+    let (result, taken) = by_blocking(announced, to(&odd, OnRefusal::Continue));
+    assert_eq!(result.unwrap_err().failure(), Some(&Failure::Usage(UsageError::NonAsciiAddress)));
+    assert!(taken.is_empty());
+}
+
+// C-99: domains count for the session, not for the message.
+#[test]
+fn domains_count_for_the_session() {
+    let server = Server { announces: " LIMITS RCPTDOMAINMAX=1".into(), ..Server::default() };
+    let (stream, serving) = server.serve();
+    let mut client = smtp_blocking::Client::start(stream, Security::Plaintext, smtp(), in_clear()).unwrap();
+    let one = |path: &str| to(&[path.to_owned()], OnRefusal::Continue);
+    assert!(client.submit(one("a@one.example"), || Ok(&b"hi\r\n"[..])).is_ok());
+    assert!(client.send(one("b@ONE.example"), &b"hi\r\n"[..]).is_ok());
+    assert!(client.connection().is_used_up());
+    let error = client.send(one("a@two.example"), &b"hi\r\n"[..]).unwrap_err();
+    assert_eq!(error.failure(), Some(&Failure::Usage(UsageError::TooManyDomains { maximum: 1 })));
+    assert_eq!(error.failure().and_then(Failure::advice), Some(Advice::SendAgain));
+    drop(client);
+    assert_eq!(serving.join().unwrap().len(), 2);
+}
+
+// C-99: whoever was too many for each transaction is not advised to be split once more.
+#[test]
+fn what_was_split_is_not_to_be_split() {
+    // Three in the session, whatever the transactions.
+    let server = Server { takes: 3, refusal: "452 4.5.3 too many", messages: 1, ..Server::default() };
+    let (result, _) = by_blocking(server, to(&paths(5), OnRefusal::Continue));
+    let report = result.unwrap();
+    assert!(report.advice().all(|(_, advice)| advice != Advice::SplitRecipients));
+    assert_eq!(report.advice().count(), 2);
 }
 
 proptest! {

@@ -277,7 +277,7 @@ impl Envelope {
             Sender::Refused(reply) => Some(reply),
             _ => None,
         };
-        Report { id: self.id, recipients: self.transaction.recipients, sender_refusal }
+        Report { id: self.id, recipients: self.transaction.recipients, sender_refusal, split: false }
     }
 }
 
@@ -296,7 +296,7 @@ pub(super) fn prepare(
         return Err(UsageError::RequireTlsInClear);
     }
     // What can be sent as it is stays as it is; for a server that takes ASCII only, a domain has another form.
-    if !offered.supports(Extension::SmtpUtf8) {
+    if !(offered.supports(Extension::SmtpUtf8) && offered.supports(Extension::EightBitMime)) {
         transaction.prefer_ascii();
     }
     if transaction.has_non_ascii_address() {

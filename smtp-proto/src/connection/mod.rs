@@ -12,7 +12,8 @@ mod outbox;
 mod phase;
 mod verbs;
 
-use alloc::collections::VecDeque;
+use alloc::collections::{BTreeSet, VecDeque};
+use alloc::string::String;
 use core::fmt;
 use core::time::Duration;
 
@@ -71,6 +72,8 @@ pub struct Connection {
     /// Transactions whose content is complete, oldest first.
     awaiting: VecDeque<Envelope>,
     next_id: u64,
+    /// Domains of the recipients of this session, in lower case, where the server limits them.
+    domains: BTreeSet<String>,
     decoder: ReplyDecoder,
     /// How far the outgoing stream had come when the reply being read began.
     reply_began: u64,
@@ -128,6 +131,7 @@ impl Connection {
             current: None,
             awaiting: VecDeque::new(),
             next_id: 0,
+            domains: BTreeSet::new(),
             reply_began: 0,
             expected,
             outbox: Outbox::default(),
@@ -334,6 +338,15 @@ impl Connection {
     pub fn transactions_left(&self) -> Option<u64> {
         let maximum = self.capabilities.limits()?.mail_max()?;
         Some(u64::from(maximum).saturating_sub(self.next_id))
+    }
+
+    /// Whether a limit that the server announces for the session is reached (RFC 9422): another message may need another
+    /// session.
+    pub fn is_used_up(&self) -> bool {
+        let limit = self.capabilities.limits().and_then(|limits| limits.rcpt_domain_max());
+        let domains =
+            limit.and_then(|limit| usize::try_from(limit).ok()).is_some_and(|limit| self.domains.len() >= limit);
+        domains || self.transactions_left() == Some(0)
     }
 
     /// The transaction whose content is not complete yet, if there is one.

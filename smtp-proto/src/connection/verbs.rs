@@ -1,6 +1,8 @@
 //! What an application starts.
 
 use alloc::boxed::Box;
+use alloc::collections::BTreeSet;
+use alloc::string::String;
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
@@ -12,7 +14,7 @@ use super::body::Body;
 use super::envelope::{self, Envelope};
 use super::expect::Expect;
 use super::phase::{Content, Session};
-use crate::address::HelloName;
+use crate::address::{ForwardPath, HelloName};
 use crate::capability::Extension;
 use crate::command::{Command, CommandLine};
 use crate::config::{Chunking, Protocol};
@@ -74,6 +76,11 @@ impl Connection {
         if !recipient.is_ascii() && !envelope.is_utf8() {
             return Err(UsageError::NonAsciiAddress);
         }
+        if let Some(maximum) = self.domain_limit().filter(|_| !self.has_room_for(&recipient.path, &mut BTreeSet::new()))
+        {
+            return Err(UsageError::TooManyDomains { maximum });
+        }
+        self.keep_domains(core::slice::from_ref(&recipient));
         self.recipient_by_hand(recipient);
         Ok(())
     }
@@ -302,6 +309,7 @@ impl Connection {
         }
         self.check_limits(&transaction)?;
         let transaction = envelope::prepare(transaction, &self.capabilities, self.secure)?;
+        self.keep_domains(&transaction.recipients);
         let prefer = self.config.chunking == Chunking::Prefer && self.capabilities.supports(Extension::Chunking);
         let id = TransactionId(self.next_id);
         self.next_id += 1;
@@ -311,15 +319,61 @@ impl Connection {
         Ok(id)
     }
 
+    /// Whether a transaction could be begun now with this server, but for how many recipients it has: all else that
+    /// [`begin`](Self::begin) checks.
+    ///
+    /// # Errors
+    ///
+    /// [`UsageError`] as there.
+    pub fn check(&self, transaction: &Transaction) -> Result<(), UsageError> {
+        self.may_begin()?;
+        if !self.greeted {
+            return Err(UsageError::NeedsHello);
+        }
+        envelope::prepare(transaction.clone(), &self.capabilities, self.secure).map(drop)
+    }
+
     fn check_limits(&self, transaction: &Transaction) -> Result<(), UsageError> {
         let Some(limits) = self.capabilities.limits() else { return Ok(()) };
         if let Some(maximum) = limits.mail_max().filter(|&maximum| self.next_id >= u64::from(maximum)) {
             return Err(UsageError::MailLimit { maximum });
         }
         let recipients = u32::try_from(transaction.recipients.len()).unwrap_or(u32::MAX);
-        match limits.rcpt_max().filter(|&maximum| recipients > maximum) {
-            Some(maximum) => Err(UsageError::TooManyRecipients { maximum }),
+        if let Some(maximum) = limits.rcpt_max().filter(|&maximum| recipients > maximum) {
+            return Err(UsageError::TooManyRecipients { maximum });
+        }
+        let mut domains = BTreeSet::new();
+        let fits = transaction.recipients.iter().all(|recipient| self.has_room_for(&recipient.path, &mut domains));
+        match limits.rcpt_domain_max().filter(|_| !fits) {
+            Some(maximum) => Err(UsageError::TooManyDomains { maximum }),
             None => Ok(()),
+        }
+    }
+
+    fn domain_limit(&self) -> Option<u32> {
+        self.capabilities.limits()?.rcpt_domain_max()
+    }
+
+    /// Whether a recipient is in a domain that this session may send to, besides those that are to be begun with: to these
+    /// it is added.
+    pub(crate) fn has_room_for(&self, path: &ForwardPath, beginning: &mut BTreeSet<String>) -> bool {
+        let Some(maximum) = self.domain_limit() else { return true };
+        let domain = path.domain().unwrap_or_default().to_ascii_lowercase();
+        if self.domains.contains(&domain) || beginning.contains(&domain) {
+            return true;
+        }
+        let room = self.domains.len() + beginning.len() < usize::try_from(maximum).unwrap_or(usize::MAX);
+        if room {
+            beginning.insert(domain);
+        }
+        room
+    }
+
+    /// Where the server limits them, and so at most as many as it allows.
+    fn keep_domains(&mut self, recipients: &[Recipient]) {
+        if self.domain_limit().is_some() {
+            let domains = recipients.iter().map(|recipient| recipient.path.domain().unwrap_or_default());
+            self.domains.extend(domains.map(str::to_ascii_lowercase));
         }
     }
 
