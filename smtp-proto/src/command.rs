@@ -1,11 +1,15 @@
 //! Commands, as octets on the wire. The one place where a verb is written and a command line is ended.
 
+mod original_client;
+
 use alloc::boxed::Box;
 use alloc::string::ToString;
 use core::fmt::{self, Write};
 
 use bytes::BufMut;
 
+pub(crate) use self::original_client::XFORWARD;
+pub use self::original_client::{ClientAttribute, OriginalClient};
 use crate::address::HelloName;
 use crate::parameter::{BodyType, Parameter, Typed};
 use crate::transaction::{Recipient, Transaction};
@@ -283,6 +287,11 @@ impl CommandLine {
 
     pub(crate) fn extension(&self) -> Option<&'static str> {
         self.extension
+    }
+
+    /// The name of each attribute that an [`OriginalClient`] is told by.
+    pub(crate) fn attributes(&self) -> impl Iterator<Item = &str> {
+        self.line.split(' ').filter_map(|word| word.split_once('=')).map(|(name, _)| name)
     }
 }
 

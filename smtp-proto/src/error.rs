@@ -47,6 +47,14 @@ pub enum UsageError {
     /// The server does not offer the extension of a parameter.
     #[error("the server does not offer {0}")]
     MissingKeyword(Box<str>),
+    /// The server offers XFORWARD, but does not take this attribute by it.
+    #[error("the server does not take {attribute} by {keyword}")]
+    MissingAttribute {
+        /// The EHLO keyword.
+        keyword: &'static str,
+        /// The attribute.
+        attribute: Box<str>,
+    },
     /// A parameter is given twice, or one is given that excludes another (RFC 3461 section 4.5 and others).
     #[error("the parameter {0} is given more than once")]
     Duplicate(Box<str>),

@@ -150,7 +150,7 @@ pub use address::{AddressError, ForwardPath, HelloName, ReversePath};
 pub use advice::Advice;
 pub use body::{BodyError, DotStuffer, LineEndings, LongLines};
 pub use capability::{Capabilities, Extension, FutureRelease, Limits};
-pub use command::{Command, CommandError, CommandLine};
+pub use command::{ClientAttribute, Command, CommandError, CommandLine, OriginalClient};
 pub use config::{Chunking, Config, Protocol, Security, Timeouts};
 pub use connection::{Body, Connection, Piece, Received, State, Transmit};
 pub use date_time::{DateTime, DateTimeError};

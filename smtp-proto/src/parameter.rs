@@ -181,7 +181,7 @@ fn printable(text: &str) -> Result<(), ParameterError> {
 }
 
 /// Whether a value is at most so many octets long as it is sent.
-fn at_most(limit: usize, value: &impl Display) -> Result<(), ParameterError> {
+pub(crate) fn at_most(limit: usize, value: &impl Display) -> Result<(), ParameterError> {
     struct Length(usize);
 
     impl Write for Length {

@@ -25,8 +25,8 @@ use std::path::Path;
 
 use smtp_proto::sasl::Credentials;
 use smtp_proto::{
-    BodyType, Chunking, CommandLine, Config, ForwardPath, HelloName, LineEndings, LongLines, OnRefusal, Recipient,
-    ReversePath, Setup, TlsPolicy, Transaction,
+    BodyType, Chunking, CommandLine, Config, ForwardPath, HelloName, LineEndings, LongLines, OnRefusal, OriginalClient,
+    Recipient, ReversePath, Setup, TlsPolicy, Transaction,
 };
 
 /// What stands for a TLS handshake: the server's part, after which the same stream goes on as if within TLS. Anything else
@@ -109,7 +109,8 @@ pub enum Verb {
     Reset,
     /// `! starttls`
     StartTls,
-    /// `! line VERB argument`, `! etrn node`
+    /// `! line VERB argument`, `! etrn node`, `! xforward name=HOST addr=IP port=N proto=NAME helo=NAME ident=ID source=local`,
+    /// where a value may be `-` for what is not known.
     Line(CommandLine),
     /// `! wait`: for the server to end the session.
     Wait,
@@ -320,6 +321,11 @@ fn verb_of(line: &str, octets: Vec<u8>) -> Result<Verb, String> {
         "reset" => Verb::Reset,
         "starttls" => Verb::StartTls,
         "etrn" => Verb::Line(CommandLine::etrn(arguments).map_err(|error| error.to_string())?),
+        "xforward" => {
+            let client = words.try_fold(OriginalClient::new(), options::for_client)?;
+            let [line] = &*client.xforward() else { return Err("not one line".into()) };
+            Verb::Line(line.clone())
+        }
         "line" => Verb::Line(CommandLine::new(arguments).map_err(|error| error.to_string())?),
         "wait" => Verb::Wait,
         "quit" => Verb::Quit,

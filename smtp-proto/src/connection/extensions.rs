@@ -2,6 +2,7 @@
 
 use super::envelope::require;
 use crate::capability::Capabilities;
+use crate::command::CommandLine;
 use crate::error::UsageError;
 use crate::parameter::{Hold, Parameter};
 use crate::transaction::{Recipient, Transaction};
@@ -42,6 +43,20 @@ pub(super) fn check_rcpt(recipient: &Recipient, offered: &Capabilities) -> Resul
     typed.try_for_each(|parameter| require(parameter.extension, offered))?;
     none_of(OF_MAIL, &recipient.parameters)?;
     once_each(recipient.keywords())
+}
+
+/// The attributes of XFORWARD, which the server names behind its keyword (XFORWARD_README).
+pub(super) fn check_attributes(
+    line: &CommandLine,
+    keyword: &'static str,
+    offered: &Capabilities,
+) -> Result<(), UsageError> {
+    let taken = offered.parameters(keyword).ok_or_else(|| UsageError::MissingKeyword(keyword.into()))?;
+    let is_taken = |attribute: &str| taken.split_ascii_whitespace().any(|name| name.eq_ignore_ascii_case(attribute));
+    match line.attributes().find(|attribute| !is_taken(attribute)) {
+        Some(attribute) => Err(UsageError::MissingAttribute { keyword, attribute: attribute.into() }),
+        None => Ok(()),
+    }
 }
 
 fn none_of(elsewhere: &[&str], parameters: &[Parameter]) -> Result<(), UsageError> {

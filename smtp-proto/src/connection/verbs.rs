@@ -13,10 +13,11 @@ use super::auth::Exchange;
 use super::body::Body;
 use super::envelope::{self, Envelope};
 use super::expect::Expect;
+use super::extensions;
 use super::phase::{Content, Session};
 use crate::address::{ForwardPath, HelloName};
 use crate::capability::Extension;
-use crate::command::{Command, CommandLine};
+use crate::command::{Command, CommandLine, XFORWARD};
 use crate::config::{Chunking, Protocol};
 use crate::error::UsageError;
 use crate::event::CloseReason;
@@ -253,8 +254,15 @@ impl Connection {
         if !line.as_str().is_ascii() && !self.capabilities.supports(Extension::SmtpUtf8) {
             return Err(UsageError::NonAsciiAddress);
         }
-        if let Some(extension) = line.extension().filter(|extension| !self.capabilities.has(extension)) {
-            return Err(UsageError::MissingKeyword(extension.into()));
+        match line.extension() {
+            Some(XFORWARD) => {
+                self.idle()?;
+                extensions::check_attributes(line, XFORWARD, &self.capabilities)?;
+            }
+            Some(extension) if !self.capabilities.has(extension) => {
+                return Err(UsageError::MissingKeyword(extension.into()));
+            }
+            _ => {}
         }
         self.start_command(&Command::Line(line), Expect::Command);
         Ok(())

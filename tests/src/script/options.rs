@@ -1,8 +1,8 @@
-//! Words of `! send`, `! mail` and `! rcpt` that stand for parameters.
+//! Words of `! send`, `! mail` and `! rcpt` that stand for parameters, and of `! xforward` that stand for attributes.
 
 use smtp_proto::{
-    DateTime, DeliverBy, EnvelopeId, HoldFor, Notify, OriginalRecipient, Parameter, Priority, Recipient, Ret,
-    ReversePath, Tracking, Transaction, ValidSince,
+    ClientAttribute, DateTime, DeliverBy, EnvelopeId, HoldFor, Notify, OriginalClient, OriginalRecipient, Parameter,
+    Priority, Recipient, Ret, ReversePath, Tracking, Transaction, ValidSince,
 };
 
 fn said<T, E: ToString>(result: Result<T, E>) -> Result<T, String> {
@@ -70,4 +70,24 @@ fn parameter(word: &str) -> Result<Parameter, String> {
     };
     let parameter = parameter.map_err(|error| error.to_string())?;
     Ok(if danger { parameter.danger_unadvertised() } else { parameter })
+}
+
+/// Tells what one word stands for of the client that mail comes from.
+pub(super) fn for_client(client: OriginalClient, word: &str) -> Result<OriginalClient, String> {
+    use ClientAttribute::{Addr, Helo, Ident, Name, Port, Proto, Source};
+    let (name, value) = word.split_once('=').unwrap_or((word, ""));
+    let all = [Name, Addr, Port, Proto, Helo, Ident, Source];
+    let attribute = all.into_iter().find(|attribute| attribute.keyword().eq_ignore_ascii_case(name));
+    let attribute = attribute.ok_or_else(|| format!("unknown attribute {name}"))?;
+    Ok(match attribute {
+        _ if value == "-" => client.unavailable(attribute),
+        Name => said(client.name(value))?,
+        Addr => client.addr(said(value.parse())?),
+        Port => client.port(said(value.parse())?),
+        Proto => said(client.protocol(value))?,
+        Helo => said(client.helo(value))?,
+        Ident => said(client.ident(value))?,
+        Source => client.local(value == "local"),
+        _ => return Err(format!("no way to tell {name}")),
+    })
 }
