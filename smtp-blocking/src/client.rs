@@ -8,8 +8,9 @@ use std::time::{Duration, Instant};
 use smtp_driver::{Dialogue, Error, Transcript, TranscriptHook};
 use smtp_proto::sasl::ChannelBindings;
 use smtp_proto::{
-    Capabilities, CloseReason, CommandLine, Config, Connection, Event, Failure, Recipient, Reply, Report, Security,
-    SecurityReport, Setup, State, Step, Submission, Time, TlsPolicy, Transaction, TransactionId, UsageError,
+    Capabilities, CloseReason, CommandLine, Config, Connection, Event, Failure, OriginalClient, Recipient, Reply,
+    Report, Security, SecurityReport, Setup, State, Step, Submission, Time, TlsPolicy, Transaction, TransactionId,
+    UsageError,
 };
 
 use crate::stream::Stream;
@@ -383,6 +384,16 @@ impl<S: Stream> Client<S> {
         self.ask(|connection| connection.command(line))
     }
 
+    /// Says XCLIENT and, if the server takes this client for the other one, hello again, unless that is left to the caller:
+    /// see [`Connection::xclient`]. The reply is the new greeting, or the refusal.
+    ///
+    /// # Errors
+    ///
+    /// [`Error`] as for [`ehlo`](Self::ehlo), and when the server accepts it but then refuses the hello.
+    pub fn xclient(&mut self, client: &OriginalClient) -> Result<Reply, Error> {
+        self.ask(|connection| connection.xclient(client))
+    }
+
     /// Starts something that a reply answers, and waits for that.
     fn ask(&mut self, start: impl FnOnce(&mut Connection) -> Result<(), UsageError>) -> Result<Reply, Error> {
         self.prepare();
@@ -390,9 +401,19 @@ impl<S: Stream> Client<S> {
         self.dialogue.started(started)?;
         // An answer that nobody has heard of until now is the answer to something else.
         while self.dialogue.connection.poll_event().is_some() {}
+        let mut greeting = None;
         loop {
-            if let Event::Reply(reply) = self.next_event()? {
-                return Ok(reply);
+            match self.next_event()? {
+                Event::Reply(reply) => return Ok(reply),
+                // XCLIENT is done when the hello behind the new greeting is.
+                Event::Greeting(reply) if self.dialogue.connection.config().automatic_hello => greeting = Some(reply),
+                Event::Greeting(reply) => return Ok(reply),
+                Event::Ready => {
+                    if let Some(reply) = greeting {
+                        return Ok(reply);
+                    }
+                }
+                _ => {}
             }
         }
     }

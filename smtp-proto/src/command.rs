@@ -8,8 +8,8 @@ use core::fmt::{self, Write};
 
 use bytes::BufMut;
 
-pub(crate) use self::original_client::XFORWARD;
 pub use self::original_client::{ClientAttribute, OriginalClient};
+pub(crate) use self::original_client::{XCLIENT, XFORWARD};
 use crate::address::HelloName;
 use crate::parameter::{BodyType, Parameter, Typed};
 use crate::transaction::{Recipient, Transaction};
@@ -189,6 +189,7 @@ const RESERVED: &[(&str, &str)] = &[
     ("STARTTLS", "Connection::starttls"),
     ("AUTH", "a method for authentication"),
     ("QUIT", "Connection::quit"),
+    (XCLIENT, "Connection::xclient"),
 ];
 
 /// A command line of the caller's own, for verbs that leave the state of the session alone: VRFY, EXPN, HELP, private ones.

@@ -47,7 +47,7 @@ pub enum UsageError {
     /// The server does not offer the extension of a parameter.
     #[error("the server does not offer {0}")]
     MissingKeyword(Box<str>),
-    /// The server offers XFORWARD, but does not take this attribute by it.
+    /// The server offers XFORWARD or XCLIENT, but does not take this attribute by it.
     #[error("the server does not take {attribute} by {keyword}")]
     MissingAttribute {
         /// The EHLO keyword.
@@ -55,6 +55,9 @@ pub enum UsageError {
         /// The attribute.
         attribute: Box<str>,
     },
+    /// XCLIENT is to be said of a client of which nothing is told.
+    #[error("nothing is told of the client")]
+    NothingTold,
     /// A parameter is given twice, or one is given that excludes another (RFC 3461 section 4.5 and others).
     #[error("the parameter {0} is given more than once")]
     Duplicate(Box<str>),

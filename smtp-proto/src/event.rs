@@ -9,9 +9,10 @@ use crate::transaction::TransactionId;
 #[derive(Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Event {
-    /// The server's greeting, a 2yz reply.
+    /// The server's greeting, a 2yz reply. Comes again when XCLIENT is accepted.
     Greeting(Reply),
-    /// A hello was accepted and [`Connection::capabilities`](crate::Connection::capabilities) is current. Comes again after TLS.
+    /// A hello was accepted and [`Connection::capabilities`](crate::Connection::capabilities) is current. Comes again after TLS and
+    /// after XCLIENT.
     Ready,
     /// The server is ready for the TLS handshake: do it, then call
     /// [`Connection::handle_tls_established`](crate::Connection::handle_tls_established).

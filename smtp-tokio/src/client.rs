@@ -12,8 +12,9 @@ use std::time::Duration;
 use smtp_driver::{Dialogue, Error, Transcript, TranscriptHook};
 use smtp_proto::sasl::ChannelBindings;
 use smtp_proto::{
-    Capabilities, CloseReason, CommandLine, Config, Connection, Event, Failure, Recipient, Reply, Report, Security,
-    SecurityReport, Setup, State, Step, Submission, Time, TlsPolicy, Transaction, TransactionId, UsageError,
+    Capabilities, CloseReason, CommandLine, Config, Connection, Event, Failure, OriginalClient, Recipient, Reply,
+    Report, Security, SecurityReport, Setup, State, Step, Submission, Time, TlsPolicy, Transaction, TransactionId,
+    UsageError,
 };
 use tokio::io::{AsyncBufRead, AsyncBufReadExt, AsyncRead, AsyncWrite, ReadBuf};
 use tokio::task::yield_now;
@@ -420,6 +421,17 @@ impl<S: Duplex> Client<S> {
         self.ask(|connection| connection.command(line)).await
     }
 
+    /// Says XCLIENT and, if the server takes this client for the other one, hello again, unless that is left to the caller:
+    /// see [`Connection::xclient`]. The reply is the new greeting, or the refusal.
+    ///
+    /// # Errors
+    ///
+    /// [`Error`] as for [`ehlo`](Self::ehlo), and when the server accepts it but then refuses the hello.
+    pub async fn xclient(&mut self, client: &OriginalClient) -> Result<Reply, Error> {
+        self.touched = true;
+        self.ask(|connection| connection.xclient(client)).await
+    }
+
     /// Starts something that a reply answers, and waits for that.
     async fn ask(&mut self, start: impl FnOnce(&mut Connection) -> Result<(), UsageError>) -> Result<Reply, Error> {
         self.prepare().await;
@@ -428,9 +440,19 @@ impl<S: Duplex> Client<S> {
         // An answer that nobody has heard of until now is the answer to something else.
         while self.dialogue.connection.poll_event().is_some() {}
         self.begun = true;
+        let mut greeting = None;
         let reply = loop {
-            if let Event::Reply(reply) = self.next_event().await? {
-                break reply;
+            match self.next_event().await? {
+                Event::Reply(reply) => break reply,
+                // XCLIENT is done when the hello behind the new greeting is.
+                Event::Greeting(reply) if self.dialogue.connection.config().automatic_hello => greeting = Some(reply),
+                Event::Greeting(reply) => break reply,
+                Event::Ready => {
+                    if let Some(reply) = greeting {
+                        break reply;
+                    }
+                }
+                _ => {}
             }
         };
         self.begun = false;

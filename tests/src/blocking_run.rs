@@ -117,6 +117,7 @@ fn act<'a>(script: &Script, client: Client<ScriptedStream<'a>>, peer: &RefCell<P
             Verb::Noop => session.noop().map(|reply| lines.push(format!("reply: {reply}"))),
             Verb::Reset => session.reset().map(|reply| lines.push(format!("reply: {reply}"))),
             Verb::Line(line) => session.command(line).map(|reply| lines.push(format!("reply: {reply}"))),
+            Verb::XClient(original) => session.xclient(original).map(|reply| lines.push(format!("reply: {reply}"))),
             Verb::StartTls => starttls(session, peer, &mut lines),
             Verb::Start => Ok(()),
             Verb::Wait => loop {

@@ -4,7 +4,7 @@ pub mod nonblocking;
 
 use std::time::Duration;
 
-use smtp_proto::{CloseReason, Connection, Event, Report, Security, Setup, State, Step, Time, UsageError};
+use smtp_proto::{CloseReason, Connection, Event, Reply, Report, Security, Setup, State, Step, Time, UsageError};
 
 use crate::app::{UNREADABLE, closed_line, report_lines};
 use crate::peer::{Due, Peer, Pieces, random};
@@ -80,6 +80,7 @@ pub fn run(script: &Script, plan: Plan) -> Run {
         acting: false,
         poured: 0,
         closed_told: false,
+        greeting: None,
         failed: false,
         told: Vec::new(),
         begun: 0,
@@ -104,6 +105,8 @@ struct Runner<'a> {
     /// Octets of the message handed over.
     poured: usize,
     closed_told: bool,
+    /// The greeting that XCLIENT was answered by, until hello is said again.
+    greeting: Option<Reply>,
     /// There is no session, so nothing more is done or told.
     failed: bool,
     told: Vec<Vec<String>>,
@@ -198,6 +201,7 @@ impl Runner<'_> {
             Verb::Reset => self.connection.reset(),
             Verb::StartTls => self.connection.starttls(),
             Verb::Line(line) => self.connection.command(line),
+            Verb::XClient(client) => self.connection.xclient(client),
             Verb::Quit => self.connection.quit(),
         };
         match started {
@@ -236,7 +240,7 @@ impl Runner<'_> {
             }
             let done = match (event, self.verb()) {
                 (Event::Reply(reply), Verb::Rcpt(_) | Verb::Mail(_) | Verb::Ehlo | Verb::Helo | Verb::Noop)
-                | (Event::Reply(reply), Verb::Reset | Verb::StartTls | Verb::Line(_)) => {
+                | (Event::Reply(reply), Verb::Reset | Verb::StartTls | Verb::Line(_) | Verb::XClient(_)) => {
                     self.tell(format!("reply: {reply}"));
                     true
                 }
@@ -246,6 +250,19 @@ impl Runner<'_> {
                     false
                 }
                 (Event::Ready, Verb::StartTls) => true,
+                (Event::Greeting(reply), Verb::XClient(_)) if self.script.config.automatic_hello => {
+                    self.greeting = Some(reply);
+                    false
+                }
+                (Event::Greeting(reply), Verb::XClient(_)) => {
+                    self.tell(format!("reply: {reply}"));
+                    true
+                }
+                (Event::Ready, Verb::XClient(_)) => {
+                    let greeting = self.greeting.take().expect("a greeting came before");
+                    self.tell(format!("reply: {greeting}"));
+                    true
+                }
                 (Event::Completed(report), verb) => {
                     let told = matches!(verb, Verb::Send(..) | Verb::Data(_) | Verb::Bdat(_));
                     if told {

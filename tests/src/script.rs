@@ -112,6 +112,8 @@ pub enum Verb {
     /// `! line VERB argument`, `! etrn node`, `! xforward name=HOST addr=IP port=N proto=NAME helo=NAME ident=ID source=local`,
     /// where a value may be `-` for what is not known.
     Line(CommandLine),
+    /// `! xclient`, attributes as for `xforward` and `login=USER destaddr=IP destport=N`, `name=?` for not found now
+    XClient(OriginalClient),
     /// `! wait`: for the server to end the session.
     Wait,
     /// `! quit`
@@ -321,6 +323,7 @@ fn verb_of(line: &str, octets: Vec<u8>) -> Result<Verb, String> {
         "reset" => Verb::Reset,
         "starttls" => Verb::StartTls,
         "etrn" => Verb::Line(CommandLine::etrn(arguments).map_err(|error| error.to_string())?),
+        "xclient" => Verb::XClient(words.try_fold(OriginalClient::new(), options::for_client)?),
         "xforward" => {
             let client = words.try_fold(OriginalClient::new(), options::for_client)?;
             let [line] = &*client.xforward() else { return Err("not one line".into()) };

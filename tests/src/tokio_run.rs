@@ -128,6 +128,7 @@ async fn act<'a>(
             Verb::Noop => session.noop().await.map(reply),
             Verb::Reset => session.reset().await.map(reply),
             Verb::Line(line) => session.command(line).await.map(reply),
+            Verb::XClient(original) => session.xclient(original).await.map(reply),
             Verb::StartTls => starttls(session, peer).await,
             Verb::Start => Ok(Vec::new()),
             Verb::Wait => {

@@ -2,9 +2,11 @@
 
 use smtp_conformance::lab::{Lab, lmtp, smtp, transaction};
 use smtp_conformance::sasl_server::within_tls;
+use smtp_proto::sasl::Secret;
 use smtp_proto::{
     BodyType, Chunking, CloseReason, CommandLine, DotStuffer, Event, ForwardPath, HelloName, LineEndings, OnRefusal,
-    Outcome, Parameter, Phase, Recipient, ReplyError, ReversePath, Security, State, Time, Transaction, UsageError,
+    OriginalClient, Outcome, Parameter, Phase, Recipient, ReplyError, ReversePath, Security, State, Time, Transaction,
+    UsageError,
 };
 
 /// Brings a connection to the moment before the reply that `place` is about.
@@ -17,12 +19,13 @@ fn at(place: &str) -> Lab {
             lab.says();
             return lab;
         }
-        _ => Lab::ready(smtp(), &["STARTTLS"]),
+        _ => Lab::ready(smtp(), &["STARTTLS", "XCLIENT NAME"]),
     };
     match place {
         "noop" => lab.connection.noop().unwrap(),
         "reset" => lab.connection.reset().unwrap(),
         "starttls" => lab.connection.starttls().unwrap(),
+        "xclient" => lab.connection.xclient(&spike()).unwrap(),
         "quit" => lab.connection.quit().unwrap(),
         _ => {
             lab.connection.begin(transaction(1)).unwrap();
@@ -45,7 +48,12 @@ fn at(place: &str) -> Lab {
     lab
 }
 
-const PLACES: [&str; 10] = ["greeting", "hello", "noop", "reset", "starttls", "quit", "mail", "rcpt", "data", "final"];
+const PLACES: [&str; 11] =
+    ["greeting", "hello", "noop", "reset", "starttls", "xclient", "quit", "mail", "rcpt", "data", "final"];
+
+fn spike() -> OriginalClient {
+    OriginalClient::new().name("spike.example").unwrap()
+}
 
 /// What a reply leads to, without the reply itself: kinds of events, what is said next, and the state.
 fn trajectory(place: &str, code: u16, text: &[u8]) -> String {
@@ -82,7 +90,7 @@ fn codes_act_by_their_first_digit() {
     for place in PLACES {
         for code in 200..=599 {
             let special = match place {
-                "starttls" => matches!(code, 220 | 421),
+                "starttls" | "xclient" => matches!(code, 220 | 421),
                 "data" => matches!(code, 354 | 421),
                 "greeting" | "quit" => false,
                 "hello" => matches!(code, 220 | 421),
@@ -140,7 +148,7 @@ fn a_421_closes_everywhere() {
 /// Every verb, by name.
 fn verbs(lab: &mut Lab) -> Vec<(&'static str, Result<(), UsageError>)> {
     type Call = fn(&mut Lab) -> Result<(), UsageError>;
-    let calls: [(&str, Call); 12] = [
+    let calls: [(&str, Call); 13] = [
         ("begin", |lab| lab.connection.begin(transaction(1)).map(|_| ())),
         ("mail", |lab| lab.connection.mail(transaction(0)).map(|_| ())),
         ("rcpt", |lab| lab.connection.rcpt(ForwardPath::parse("a@b").unwrap())),
@@ -148,6 +156,7 @@ fn verbs(lab: &mut Lab) -> Vec<(&'static str, Result<(), UsageError>)> {
         ("ehlo", |lab| lab.connection.ehlo()),
         ("helo", |lab| lab.connection.helo()),
         ("starttls", |lab| lab.connection.starttls()),
+        ("xclient", |lab| lab.connection.xclient(&spike())),
         ("command", |lab| lab.connection.command(&CommandLine::help("").unwrap())),
         ("noop", |lab| lab.connection.noop()),
         ("reset", |lab| lab.connection.reset()),
@@ -376,6 +385,36 @@ fn tls_starts_from_nothing() {
     let mut lab = secure();
     lab.hear("220 hi\r\n");
     assert!(matches!(lab.events().last(), Some(Event::Closed(CloseReason::Unsolicited(_)))));
+}
+
+// C-97: nor does what was known of this client outlive XCLIENT, but that the stream is within TLS.
+#[test]
+fn another_client_starts_from_nothing() {
+    let mut config = smtp();
+    config.danger_password_in_clear = true;
+    let mut lab = Lab::ready(config, &["AUTH PLAIN", "XCLIENT NAME", "PIPELINING", "SIZE 10", "STARTTLS"]);
+    lab.connection.auth_manual("PLAIN", Some(Secret::from(b"\0user\0secret".to_vec()))).unwrap();
+    lab.says();
+    lab.hear("235 ok\r\n");
+    assert!(lab.connection.is_authenticated());
+    lab.connection.xclient(&spike()).unwrap();
+    assert_eq!(lab.says(), "XCLIENT NAME=spike.example\r\n");
+    lab.events();
+    lab.hear("220 anew\r\n");
+    assert!(!lab.connection.is_authenticated() && lab.connection.has_exposed_password());
+    assert_eq!(lab.connection.capabilities().iter().count(), 0);
+    assert_eq!(lab.connection.state(), State::Starting);
+    assert_eq!(lab.connection.begin(transaction(1)), Err(UsageError::Busy));
+    assert_eq!(lab.says(), "EHLO client.example\r\n");
+    lab.hear("250-server.example\r\n250 STARTTLS\r\n");
+    assert!(matches!(lab.events().as_slice(), [Event::Greeting(_), Event::Ready]));
+    lab.connection.begin(transaction(2).size(100)).unwrap();
+    assert_eq!(lab.says(), "MAIL FROM:<me@client.example>\r\n", "PIPELINING and SIZE were offered to the other");
+
+    // What comes with the new greeting answers no hello.
+    let mut lab = at("xclient");
+    lab.hear("220 anew\r\n250 AUTH PLAIN\r\n");
+    assert!(matches!(lab.events().as_slice(), [Event::Greeting(_), Event::Closed(CloseReason::Unsolicited(_))]));
 }
 
 // C-149, S-04, S-44: a reply that comes before its command has left in full answers nothing.

@@ -1,4 +1,4 @@
-//! On whose behalf this client speaks: the attributes of XFORWARD (Postfix, XFORWARD_README).
+//! On whose behalf this client speaks: the attributes of XFORWARD and XCLIENT (Postfix, XFORWARD_README, XCLIENT_README).
 
 use alloc::borrow::ToOwned;
 use alloc::boxed::Box;
@@ -16,6 +16,9 @@ const LONGEST: usize = 255;
 /// The EHLO keyword of XFORWARD and its verb.
 pub(crate) const XFORWARD: &str = "XFORWARD";
 
+/// The EHLO keyword of XCLIENT and its verb.
+pub(crate) const XCLIENT: &str = "XCLIENT";
+
 /// Something that can be told of an [`OriginalClient`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -30,10 +33,16 @@ pub enum ClientAttribute {
     Proto,
     /// HELO: what it called itself.
     Helo,
-    /// IDENT: what names the message there.
+    /// IDENT, only by XFORWARD: what names the message on this side.
     Ident,
-    /// SOURCE: whether the message came from there or from elsewhere.
+    /// SOURCE, only by XFORWARD: whether the message was made on this side.
     Source,
+    /// LOGIN, only by XCLIENT: who it has authenticated as.
+    Login,
+    /// DESTADDR, only by XCLIENT: the address it connected to.
+    DestAddr,
+    /// DESTPORT, only by XCLIENT: the port it connected to.
+    DestPort,
 }
 
 impl ClientAttribute {
@@ -47,11 +56,16 @@ impl ClientAttribute {
             Self::Helo => "HELO",
             Self::Ident => "IDENT",
             Self::Source => "SOURCE",
+            Self::Login => "LOGIN",
+            Self::DestAddr => "DESTADDR",
+            Self::DestPort => "DESTPORT",
         }
     }
 }
 
-/// What a filter or proxy tells of the client that it got a message from, so that the server behind it can log it.
+/// What a filter or proxy tells of the client that it speaks for: by XFORWARD where the server behind it is to log it
+/// ([`xforward`](Self::xforward)), by XCLIENT where it is to take this client for that one
+/// ([`Connection::xclient`](crate::Connection::xclient)).
 ///
 /// Servers believe it only of those they trust. Each names the attributes it takes behind its EHLO keyword; telling it
 /// another is refused before anything is sent. Where an attribute is told again, the last counts. Texts may hold printable
@@ -135,6 +149,33 @@ impl OriginalClient {
         self.tell(ClientAttribute::Source, if local { "LOCAL" } else { "REMOTE" })
     }
 
+    /// Who it has authenticated as: LOGIN.
+    ///
+    /// # Errors
+    ///
+    /// [`ParameterError`] as for [`name`](Self::name).
+    pub fn login(self, user: &str) -> Result<Self, ParameterError> {
+        self.text(ClientAttribute::Login, user)
+    }
+
+    /// The address of this side that it connected to: DESTADDR.
+    #[must_use]
+    pub fn dest_addr(self, address: IpAddr) -> Self {
+        self.tell(ClientAttribute::DestAddr, &ip_address(address))
+    }
+
+    /// The TCP port of this side that it connected to: DESTPORT.
+    #[must_use]
+    pub fn dest_port(self, port: u16) -> Self {
+        self.tell(ClientAttribute::DestPort, &port.to_string())
+    }
+
+    /// Says that the name of its host could not be found out now, for XCLIENT.
+    #[must_use]
+    pub fn name_not_found_now(self) -> Self {
+        self.tell(ClientAttribute::Name, "[TEMPUNAVAIL]")
+    }
+
     /// Says that an attribute is not known.
     #[must_use]
     pub fn unavailable(self, attribute: ClientAttribute) -> Self {
@@ -153,6 +194,12 @@ impl OriginalClient {
             }
         }
         lines.into_iter().map(|line| CommandLine { line: line.into(), extension: Some(XFORWARD) }).collect()
+    }
+
+    /// XCLIENT, in one line however long it is: after each the session starts over.
+    pub(crate) fn xclient(&self) -> CommandLine {
+        let line: String = core::iter::once(XCLIENT.to_owned()).chain(self.words()).collect();
+        CommandLine { line: line.into(), extension: Some(XCLIENT) }
     }
 
     /// Each attribute as it stands in a line, with the space before it.
@@ -212,6 +259,17 @@ mod tests {
         assert_eq!(lines(&OriginalClient::new()), Vec::<String>::new());
     }
 
+    // C-97: what only XCLIENT has.
+    #[test]
+    fn attributes_of_xclient() {
+        let client = OriginalClient::new().login("a=b").unwrap().name_not_found_now();
+        let client = client.dest_addr(IpAddr::from([0, 0, 0, 0, 0, 0, 0, 1])).dest_port(587);
+        let line = client.xclient();
+        assert_eq!(line.as_str(), "XCLIENT LOGIN=a+3Db NAME=[TEMPUNAVAIL] DESTADDR=IPV6:::1 DESTPORT=587");
+        assert_eq!(line.attributes().collect::<Vec<_>>(), ["LOGIN", "NAME", "DESTADDR", "DESTPORT"]);
+        assert_eq!(OriginalClient::new().xclient().attributes().count(), 0);
+    }
+
     // C-97: no line is longer than 512 octets, and no value than 255 as it is sent.
     #[test]
     fn long_values_take_several_lines() {
@@ -235,8 +293,13 @@ mod tests {
     #[test]
     fn values_hold_no_separator() {
         type Tell = fn(OriginalClient, &str) -> Result<OriginalClient, ParameterError>;
-        let texts: [Tell; 4] =
-            [OriginalClient::name, OriginalClient::protocol, OriginalClient::helo, OriginalClient::ident];
+        let texts: [Tell; 5] = [
+            OriginalClient::name,
+            OriginalClient::protocol,
+            OriginalClient::helo,
+            OriginalClient::ident,
+            OriginalClient::login,
+        ];
         for tell in texts {
             for octet in (0..=b' ').chain([0x7f]) {
                 let text = format!("a{}QUIT", char::from(octet));

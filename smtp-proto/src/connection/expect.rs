@@ -12,6 +12,7 @@ pub(super) enum Expect {
     Ehlo,
     Helo,
     StartTls,
+    XClient,
     /// AUTH, or a response within its exchange.
     Auth,
     /// MAIL of the current transaction.
@@ -46,7 +47,7 @@ impl Expect {
             Self::Rcpt(_) => Phase::Rcpt,
             Self::Data => Phase::DataInit,
             Self::Chunk | Self::LoneDot | Self::Final => Phase::DataDone,
-            Self::Cleanup | Self::Reset | Self::Command => Phase::Command,
+            Self::XClient | Self::Cleanup | Self::Reset | Self::Command => Phase::Command,
             Self::Quit => Phase::Quit,
         }
     }

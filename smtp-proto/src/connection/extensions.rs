@@ -45,7 +45,7 @@ pub(super) fn check_rcpt(recipient: &Recipient, offered: &Capabilities) -> Resul
     once_each(recipient.keywords())
 }
 
-/// The attributes of XFORWARD, which the server names behind its keyword (XFORWARD_README).
+/// The attributes of XFORWARD or XCLIENT, which the server names behind its keyword (XFORWARD_README, XCLIENT_README).
 pub(super) fn check_attributes(
     line: &CommandLine,
     keyword: &'static str,

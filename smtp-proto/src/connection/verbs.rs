@@ -17,7 +17,7 @@ use super::extensions;
 use super::phase::{Content, Session};
 use crate::address::{ForwardPath, HelloName};
 use crate::capability::Extension;
-use crate::command::{Command, CommandLine, XFORWARD};
+use crate::command::{Command, CommandLine, LINE_LIMIT, OriginalClient, XCLIENT, XFORWARD};
 use crate::config::{Chunking, Protocol};
 use crate::error::UsageError;
 use crate::event::CloseReason;
@@ -177,6 +177,31 @@ impl Connection {
         }
         envelope::require(Extension::StartTls, &self.capabilities)?;
         self.start_command(&Command::StartTls, Expect::StartTls);
+        Ok(())
+    }
+
+    /// Says XCLIENT: has a server that trusts this client take it for another (Postfix, XCLIENT_README). If it does, it
+    /// greets anew and the session starts over, not authenticated and without capabilities: after
+    /// [`Event::Greeting`](crate::Event::Greeting) hello is said again and [`Event::Ready`](crate::Event::Ready) comes
+    /// again, unless hello is left to the caller ([`Config::automatic_hello`](crate::Config::automatic_hello)). A refusal
+    /// is [`Event::Reply`](crate::Event::Reply), and the session goes on. It stays within TLS either way.
+    ///
+    /// # Errors
+    ///
+    /// [`UsageError`]; nothing was sent. The server has to offer XCLIENT and to list each attribute. What is too long for
+    /// one line can be told in two: the server keeps what it was told before.
+    pub fn xclient(&mut self, client: &OriginalClient) -> Result<(), UsageError> {
+        self.idle()?;
+        let line = client.xclient();
+        extensions::check_attributes(&line, XCLIENT, &self.capabilities)?;
+        if line.attributes().next().is_none() {
+            return Err(UsageError::NothingTold);
+        }
+        let command = Command::Line(&line);
+        if command.length() > LINE_LIMIT {
+            return Err(UsageError::CommandTooLong { limit: LINE_LIMIT });
+        }
+        self.start_command(&command, Expect::XClient);
         Ok(())
     }
 

@@ -1,4 +1,5 @@
-//! Words of `! send`, `! mail` and `! rcpt` that stand for parameters, and of `! xforward` that stand for attributes.
+//! Words of `! send`, `! mail` and `! rcpt` that stand for parameters, and of `! xforward` and `! xclient` that
+//! stand for attributes.
 
 use smtp_proto::{
     ClientAttribute, DateTime, DeliverBy, EnvelopeId, HoldFor, Notify, OriginalClient, OriginalRecipient, Parameter,
@@ -74,13 +75,14 @@ fn parameter(word: &str) -> Result<Parameter, String> {
 
 /// Tells what one word stands for of the client that mail comes from.
 pub(super) fn for_client(client: OriginalClient, word: &str) -> Result<OriginalClient, String> {
-    use ClientAttribute::{Addr, Helo, Ident, Name, Port, Proto, Source};
+    use ClientAttribute::{Addr, DestAddr, DestPort, Helo, Ident, Login, Name, Port, Proto, Source};
     let (name, value) = word.split_once('=').unwrap_or((word, ""));
-    let all = [Name, Addr, Port, Proto, Helo, Ident, Source];
+    let all = [Name, Addr, Port, Proto, Helo, Ident, Source, Login, DestAddr, DestPort];
     let attribute = all.into_iter().find(|attribute| attribute.keyword().eq_ignore_ascii_case(name));
     let attribute = attribute.ok_or_else(|| format!("unknown attribute {name}"))?;
     Ok(match attribute {
         _ if value == "-" => client.unavailable(attribute),
+        Name if value == "?" => client.name_not_found_now(),
         Name => said(client.name(value))?,
         Addr => client.addr(said(value.parse())?),
         Port => client.port(said(value.parse())?),
@@ -88,6 +90,9 @@ pub(super) fn for_client(client: OriginalClient, word: &str) -> Result<OriginalC
         Helo => said(client.helo(value))?,
         Ident => said(client.ident(value))?,
         Source => client.local(value == "local"),
+        Login => said(client.login(value))?,
+        DestAddr => client.dest_addr(said(value.parse())?),
+        DestPort => client.dest_port(said(value.parse())?),
         _ => return Err(format!("no way to tell {name}")),
     })
 }

@@ -7,6 +7,7 @@
 //! | HELO | 220: close; else ready | QUIT | QUIT |
 //! | AUTH | 235: authenticated, if the mechanism agrees; else failed | 334: next step; else close | failed |
 //! | STARTTLS | 220: handshake; else back to ready | hand over, close | back to ready |
+//! | XCLIENT | 220: say hello anew; else back to ready | hand over, close | back to ready |
 //! | MAIL | go on | fail, close | fail |
 //! | RCPT | recipient accepted | recipient refused, close | recipient refused |
 //! | DATA | fail | 354: content, or a lone dot if there is nobody; else fail, close | fail |
@@ -97,6 +98,7 @@ impl Connection {
             Expect::Greeting => self.on_greeting(reply),
             Expect::Ehlo | Expect::Helo => self.on_hello(expect, reply),
             Expect::StartTls => self.on_starttls(reply, more),
+            Expect::XClient => self.on_xclient(reply),
             Expect::Auth => self.on_auth(reply),
             Expect::Mail | Expect::Rcpt(_) | Expect::Data => self.on_envelope(expect, reply),
             Expect::LoneDot => self.on_lone_dot(),

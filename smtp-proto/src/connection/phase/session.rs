@@ -9,7 +9,7 @@ use crate::connection::{Connection, queue};
 use crate::event::{CloseReason, Event, Phase};
 use crate::reply::{Reply, Severity};
 
-/// The code that answers no command but STARTTLS.
+/// The code that answers no command but STARTTLS and XCLIENT.
 const GREETING: u16 = 220;
 
 impl Connection {
@@ -21,7 +21,7 @@ impl Connection {
         self.start_hello();
     }
 
-    /// Says hello after the greeting or after TLS, or leaves it to the caller.
+    /// Says hello after the greeting, after TLS or after XCLIENT, or leaves it to the caller.
     fn start_hello(&mut self) {
         self.capabilities = Capabilities::default();
         self.greeted = false;
@@ -102,6 +102,17 @@ impl Connection {
                 self.session = Session::Ready;
                 self.events.push_back(Event::Reply(reply));
             }
+        }
+    }
+
+    pub(super) fn on_xclient(&mut self, reply: Reply) {
+        if reply.code().get() == GREETING {
+            self.authenticated = false;
+            self.events.push_back(Event::Greeting(reply));
+            self.start_hello();
+        } else {
+            self.session = Session::Ready;
+            self.events.push_back(Event::Reply(reply));
         }
     }
 
