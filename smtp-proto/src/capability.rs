@@ -34,6 +34,8 @@ pub enum Extension {
     MessageTracking,
     /// MT-PRIORITY, RFC 6710.
     MtPriority,
+    /// PRDR, draft-hall-prdr-00, as Exim has it.
+    PerRecipientReplies,
     /// PIPELINING, RFC 2920.
     Pipelining,
     /// REQUIRETLS, RFC 8689.
@@ -63,6 +65,7 @@ impl Extension {
             Self::Limits => "LIMITS",
             Self::MessageTracking => "MTRK",
             Self::MtPriority => "MT-PRIORITY",
+            Self::PerRecipientReplies => "PRDR",
             Self::Pipelining => "PIPELINING",
             Self::RequireTls => "REQUIRETLS",
             Self::Size => "SIZE",

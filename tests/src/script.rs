@@ -89,7 +89,7 @@ pub enum Verb {
     Start,
     /// `! send <from> <to,to> [abort] [7bit] [8bit] [binary] [utf8] [size=N] [known] [unreadable] [ret=full|hdrs] [envid=ID]
     /// [by=SECONDS;MODE] [hold-for=SECONDS] [hold-until=TIME] [priority=N] [require-tls] [submitter=PATH] [track=SECONDS]
-    /// [KEY=VALUE]`
+    /// [prdr] [KEY=VALUE]`
     Send(Transaction, Message),
     /// `! mail <from> [as for send]`
     Mail(Transaction),

@@ -35,6 +35,7 @@ fn each_alone() -> Vec<(Extension, &'static str, Transaction)> {
         ),
         (Extension::MtPriority, "MT-PRIORITY=-9", mail().priority(Priority::new(-9).unwrap())),
         (Extension::RequireTls, "REQUIRETLS", mail().require_tls(true)),
+        (Extension::PerRecipientReplies, "PRDR", mail().per_recipient_replies(true)),
         (Extension::Dsn, "NOTIFY=NEVER", rcpt(recipient().notify(Notify::Never))),
         (Extension::Dsn, "ORCPT=rfc822;b@old.example", rcpt(recipient().original_recipient(original))),
         (
@@ -56,6 +57,7 @@ fn a_parameter_is_sent_exactly_where_it_is_offered() {
         Extension::FutureRelease,
         Extension::MtPriority,
         Extension::RequireTls,
+        Extension::PerRecipientReplies,
         Extension::ValidSince,
     ];
     for set in 0..1 << extensions.len() {

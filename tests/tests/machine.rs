@@ -316,6 +316,125 @@ fn what_is_not_offered_is_not_sent() {
     assert_eq!(lab.says(), "MAIL FROM:<me@client.example> X-ANY=x\r\n");
 }
 
+/// A transaction by PRDR, up to the reply to its content; the server answers RCPT with these codes.
+fn by_prdr(rcpt: &[u16], chunking: Chunking) -> Lab {
+    let mut config = smtp();
+    config.chunking = chunking;
+    let mut lab = Lab::ready(config, &["PIPELINING", "CHUNKING", "PRDR"]);
+    lab.connection.begin(transaction(rcpt.len()).per_recipient_replies(true)).unwrap();
+    assert!(lab.says().starts_with("MAIL FROM:<me@client.example> PRDR\r\n"));
+    lab.hear("250 ok\r\n");
+    rcpt.iter().for_each(|code| lab.hear(format!("{code} rcpt\r\n")));
+    if chunking == Chunking::Needed {
+        lab.hear("354 go\r\n");
+    }
+    lab.pours(b"hello\r\n");
+    lab.events();
+    lab
+}
+
+/// What has become of each recipient, by the code that decided; 0 is in doubt.
+fn decided(lab: &mut Lab) -> Vec<(bool, u16)> {
+    let events = lab.events();
+    let report = events.iter().find_map(|event| match event {
+        Event::Completed(report) => Some(report),
+        _ => None,
+    });
+    let outcomes = report.expect("the transaction is over").recipients().map(|(_, outcome)| match outcome {
+        Outcome::InDoubt => (false, 0),
+        outcome => (outcome.is_accepted(), outcome.reply().expect("a reply decided").code().get()),
+    });
+    outcomes.collect()
+}
+
+// C-97, P-05: by PRDR a recipient has the message exactly where RCPT, his own verdict and the reply for all say 2yz, and as
+// long as the last is missing nobody has it.
+#[test]
+fn a_verdict_of_each_recipient() {
+    for chunking in [Chunking::Needed, Chunking::Prefer] {
+        for pattern in 0..3_u32.pow(3) * 8 {
+            let rcpt: Vec<u16> = (0..3).map(|n| if pattern >> n & 1 == 1 { 250 } else { 550 }).collect();
+            let verdict = |n: u32| [251, 451, 552][(pattern / 8 / 3_u32.pow(n) % 3) as usize];
+            let verdicts: Vec<u16> = (0..3).map(verdict).collect();
+            if rcpt == [550; 3] {
+                continue;
+            }
+            for last in [250, 450, 554, 354, 353, 421] {
+                let mut lab = by_prdr(&rcpt, chunking);
+                lab.hear("353 verdicts follow\r\n");
+                for (_, code) in rcpt.iter().zip(&verdicts).filter(|(rcpt, _)| **rcpt == 250) {
+                    lab.hear(format!("{code} verdict\r\n"));
+                    assert!(lab.events().is_empty());
+                }
+                lab.hear(format!("{last} for all\r\n"));
+                let expected = rcpt.iter().zip(&verdicts).map(|(rcpt, verdict)| match (rcpt, verdict, last) {
+                    (550, ..) => (false, 550),
+                    (_, 451 | 552, _) => (false, *verdict),
+                    (_, _, 353 | 354) => (false, 0),
+                    (_, _, last) => (last == 250, last),
+                });
+                let expected: Vec<_> = expected.collect();
+                assert_eq!(decided(&mut lab), expected, "{rcpt:?} {verdicts:?} {last}");
+                assert_eq!(lab.connection.state() == State::Closed, matches!(last, 353 | 354 | 421));
+            }
+        }
+    }
+}
+
+// C-97, C-07: 353 is only what it is where PRDR was asked for, and a verdict is no 3yz.
+#[test]
+fn verdicts_out_of_place() {
+    let mut lab = by_prdr(&[250, 250], Chunking::Needed);
+    lab.hear("353 verdicts follow\r\n550 not him\r\n354 go\r\n");
+    assert_eq!(decided(&mut lab), [(false, 550), (false, 0)]);
+    assert_eq!(lab.connection.state(), State::Closed);
+
+    let mut lab = by_prdr(&[250, 250], Chunking::Needed);
+    lab.hear("353 verdicts follow\r\n421 bye\r\n");
+    assert_eq!(decided(&mut lab), [(false, 421), (false, 0)]);
+
+    // By hand, by a parameter without a method, in LMTP, and not at all.
+    let mut lab = Lab::ready(lmtp(), &["PRDR"]);
+    lab.connection.begin(transaction(1).per_recipient_replies(true)).unwrap();
+    assert_eq!(lab.says(), "MAIL FROM:<me@client.example>\r\n");
+    for (config, parameter, end) in [(smtp(), true, 0), (lmtp(), true, 1), (smtp(), false, 1)] {
+        let mut lab = Lab::ready(config, &["PIPELINING", "PRDR"]);
+        let flag = parameter.then(|| Parameter::flag("prdr").unwrap());
+        lab.connection.begin(flag.into_iter().fold(transaction(1), Transaction::parameter)).unwrap();
+        lab.says();
+        lab.hear("250 ok\r\n250 ok\r\n354 go\r\n");
+        lab.pours(b"hello\r\n");
+        lab.events();
+        lab.hear("353 verdicts follow\r\n");
+        assert_eq!(lab.events().len(), end * 2, "either nothing yet, or over and closed");
+    }
+    let mut lab = Lab::ready(smtp(), &["PRDR"]);
+    let twice = transaction(1).per_recipient_replies(true).parameter(Parameter::flag("PRDR").unwrap());
+    assert_eq!(lab.connection.begin(twice), Err(UsageError::Duplicate("PRDR".into())));
+}
+
+// C-97, C-73: the verdicts of one transaction come before the replies to the next, which is under way by then.
+#[test]
+fn verdicts_and_the_next_transaction() {
+    let mut config = smtp();
+    config.transaction_window = 2;
+    let mut lab = Lab::ready(config, &["PIPELINING", "PRDR"]);
+    let prdr = || transaction(2).per_recipient_replies(true);
+    lab.connection.begin(prdr()).unwrap();
+    lab.says();
+    lab.hear("250 ok\r\n250 ok\r\n250 ok\r\n354 go\r\n");
+    lab.pours(b"hello\r\n");
+    lab.connection.begin(prdr()).unwrap();
+    lab.says();
+    lab.events();
+    lab.hear("353 first\r\n550 no\r\n250 yes\r\n250 first\r\n250 ok\r\n250 ok\r\n250 ok\r\n354 go\r\n");
+    assert_eq!(decided(&mut lab), [(false, 550), (true, 250)]);
+    lab.pours(b"hello\r\n");
+    lab.hear("353 second\r\n250 yes\r\n250 yes\r\n250 second\r\n");
+    assert_eq!(decided(&mut lab), [(true, 250), (true, 250)]);
+    assert_eq!(lab.connection.state(), State::Ready);
+}
+
 // C-51: a line may be 512 octets, and as much more as the extensions offered add to it.
 #[test]
 fn command_lines_have_a_limit() {

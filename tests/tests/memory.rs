@@ -123,7 +123,7 @@ fn everything_at_once() {
     }
 }
 
-// P-09: each of a thousand recipients answered at length, twice in LMTP, and nobody reads the events.
+// P-09: each of a thousand recipients answered at length, twice in LMTP and by PRDR, and nobody reads the events.
 #[test]
 fn long_replies_to_many_recipients() {
     let _alone = alone();
@@ -131,13 +131,15 @@ fn long_replies_to_many_recipients() {
     let recipients = 1000;
     // RCPT and final texts are cut to `recipient_text`; an event shares its outcome's.
     let each = 1024 + 300;
-    for (config, refused) in [(smtp(), true), (lmtp(), true), (lmtp(), false)] {
+    for (config, refused, prdr) in
+        [(smtp(), true, false), (smtp(), false, true), (lmtp(), true, false), (lmtp(), false, false)]
+    {
         let lmtp = config.protocol == smtp_proto::Protocol::Lmtp;
         let mut lab = Lab::new(config);
         lab.hear("220 hi\r\n");
         lab.says();
-        lab.hear("250-x\r\n250 PIPELINING\r\n");
-        let transaction = transaction(recipients);
+        lab.hear("250-x\r\n250-PRDR\r\n250 PIPELINING\r\n");
+        let transaction = transaction(recipients).per_recipient_replies(prdr);
         let before = held();
         lab.connection.begin(transaction).unwrap();
         lab.says();
@@ -153,8 +155,14 @@ fn long_replies_to_many_recipients() {
         assert!(held() - before <= CEILING + recipients * each, "{}", held() - before);
         lab.hear("354 go\r\n");
         lab.pours(b"hello\r\n");
-        for _ in 0..if lmtp && !refused { recipients } else { 1 } {
+        if prdr {
+            lab.hear("353 verdicts follow\r\n");
+        }
+        for _ in 0..if (lmtp || prdr) && !refused { recipients } else { 1 } {
             lab.hear(long.clone() + "550 no\r\n");
+        }
+        if prdr {
+            lab.hear("250 queued for nobody\r\n");
         }
         let most = CEILING + recipients * 2 * each;
         assert!(held() - before <= most, "{}", held() - before);

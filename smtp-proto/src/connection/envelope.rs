@@ -29,7 +29,7 @@ pub(super) struct Envelope {
     data: Data,
     /// The stream offset behind the terminator. Until the transport has taken all of it, the message is not sent.
     pub(super) end: u64,
-    /// In LMTP, the recipients before this index have their final reply or are due none.
+    /// Where each recipient has a reply to the content, those before this index have theirs or are due none.
     settled: usize,
 }
 
@@ -246,12 +246,31 @@ impl Envelope {
             self.settle_all(&outcome);
             return true;
         }
-        let waiting = self.transaction.recipients.iter_mut().enumerate().skip(self.settled);
-        if let Some((index, recipient)) = { waiting }.find(|(_, recipient)| recipient.admitted) {
+        if let Some(recipient) = self.next_recipient() {
             recipient.outcome = outcome;
-            self.settled = index + 1;
         }
         !self.transaction.recipients.iter().skip(self.settled).any(|recipient| recipient.admitted)
+    }
+
+    /// Whether the server may answer the content for each recipient, ahead of the final reply. It may begin so once.
+    pub(super) fn wants_verdicts(&self) -> bool {
+        self.transaction.wants_verdicts() && self.settled == 0
+    }
+
+    /// The verdict of the next accepted recipient. A refusal is his last word; else the final reply decides.
+    pub(super) fn on_verdict(&mut self, reply: Reply) {
+        let Some(recipient) = self.next_recipient() else { return };
+        if reply.code().is_refusal() {
+            recipient.outcome = Outcome::refused(Stage::Content, reply);
+        }
+    }
+
+    /// The next recipient that a reply to the content is for.
+    fn next_recipient(&mut self) -> Option<&mut Recipient> {
+        let waiting = self.transaction.recipients.iter_mut().enumerate().skip(self.settled);
+        let (index, recipient) = { waiting }.find(|(_, recipient)| recipient.admitted)?;
+        self.settled = index + 1;
+        Some(recipient)
     }
 
     fn settle_all(&mut self, outcome: &Outcome) {

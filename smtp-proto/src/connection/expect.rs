@@ -25,6 +25,8 @@ pub(super) enum Expect {
     Chunk,
     /// The lone dot of the current transaction, after DATA that should not have been granted.
     LoneDot,
+    /// One recipient's answer to the content of the oldest complete transaction, ahead of the one for all (PRDR).
+    Verdict,
     /// The end of content of the oldest complete transaction; in LMTP one for each accepted recipient.
     Final,
     /// RSET of the core's, ending the current transaction.
@@ -46,7 +48,7 @@ impl Expect {
             Self::Mail => Phase::Mail,
             Self::Rcpt(_) => Phase::Rcpt,
             Self::Data => Phase::DataInit,
-            Self::Chunk | Self::LoneDot | Self::Final => Phase::DataDone,
+            Self::Chunk | Self::LoneDot | Self::Verdict | Self::Final => Phase::DataDone,
             Self::XClient | Self::Cleanup | Self::Reset | Self::Command => Phase::Command,
             Self::Quit => Phase::Quit,
         }
@@ -54,7 +56,7 @@ impl Expect {
 
     /// Whether this is the reply to content.
     pub(super) fn is_to_content(self) -> bool {
-        matches!(self, Self::Chunk | Self::LoneDot | Self::Final)
+        matches!(self, Self::Chunk | Self::LoneDot | Self::Verdict | Self::Final)
     }
 }
 
@@ -89,6 +91,17 @@ impl Expected {
     /// The reply to content from `start` to `end`.
     pub(super) fn push_content(&mut self, expect: Expect, start: u64, end: u64) {
         self.queue.push_back(Entry { expect, counted: 0, start, end });
+    }
+
+    /// Instead of the reply that was just taken, one for each of `recipients` recipients and one for all of them are due to
+    /// the content that ended at `end`.
+    pub(super) fn insert_verdicts(&mut self, recipients: usize, end: u64) {
+        // As if from the beginning: what has left cannot be dropped.
+        let entry = |expect| Entry { expect, counted: 0, start: 0, end };
+        self.queue.push_front(entry(Expect::Final));
+        for _ in 0..recipients {
+            self.queue.push_front(entry(Expect::Verdict));
+        }
     }
 
     /// Takes off what the next reply answers: nothing when no command has left in full.

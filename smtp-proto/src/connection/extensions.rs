@@ -8,8 +8,20 @@ use crate::parameter::{Hold, Parameter};
 use crate::transaction::{Recipient, Transaction};
 
 /// Keywords that belong to the one command and not to the other. Servers that do not know better ignore them there.
-const OF_MAIL: &[&str] =
-    &["AUTH", "BY", "CONPERM", "ENVID", "HOLDFOR", "HOLDUNTIL", "MT-PRIORITY", "MTRK", "REQUIRETLS", "RET", "SOLICIT"];
+const OF_MAIL: &[&str] = &[
+    "AUTH",
+    "BY",
+    "CONPERM",
+    "ENVID",
+    "HOLDFOR",
+    "HOLDUNTIL",
+    "MT-PRIORITY",
+    "MTRK",
+    "PRDR",
+    "REQUIRETLS",
+    "RET",
+    "SOLICIT",
+];
 const OF_RCPT: &[&str] = &["CONNEG", "NOTIFY", "ORCPT", "RRVS"];
 
 /// The parameters of MAIL.

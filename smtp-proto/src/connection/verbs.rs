@@ -335,12 +335,13 @@ impl Connection {
     }
 
     /// Opens a transaction, if that is possible now and with this server.
-    fn open(&mut self, transaction: Transaction, by_hand: bool) -> Result<TransactionId, UsageError> {
+    fn open(&mut self, mut transaction: Transaction, by_hand: bool) -> Result<TransactionId, UsageError> {
         self.may_begin()?;
         if !self.greeted {
             return Err(UsageError::NeedsHello);
         }
         self.check_limits(&transaction)?;
+        transaction.typed.per_recipient_replies &= self.config.protocol == Protocol::Smtp;
         let transaction = envelope::prepare(transaction, &self.capabilities, self.secure)?;
         self.keep_domains(&transaction.recipients);
         let prefer = self.config.chunking == Chunking::Prefer && self.capabilities.supports(Extension::Chunking);

@@ -33,6 +33,7 @@ pub(crate) struct MailParameters {
     pub(crate) priority: Option<Priority>,
     pub(crate) require_tls: bool,
     pub(crate) tracking: Option<Tracking>,
+    pub(crate) per_recipient_replies: bool,
 }
 
 impl MailParameters {
@@ -45,6 +46,7 @@ impl MailParameters {
         priority: None,
         require_tls: false,
         tracking: None,
+        per_recipient_replies: false,
     };
 
     /// Those that are set, in the order in which they are sent.
@@ -54,6 +56,7 @@ impl MailParameters {
             Hold::Until(time) => typed(Extension::FutureRelease, "HOLDUNTIL", Some(time)),
         });
         let require_tls = Typed { extension: Extension::RequireTls, keyword: "REQUIRETLS", value: None };
+        let prdr = Typed { extension: Extension::PerRecipientReplies, keyword: "PRDR", value: None };
         [
             typed(Extension::Auth, "AUTH", self.submitter.as_ref()),
             typed(Extension::Dsn, "RET", self.ret.as_ref()),
@@ -63,6 +66,7 @@ impl MailParameters {
             typed(Extension::MtPriority, "MT-PRIORITY", self.priority.as_ref()),
             self.require_tls.then_some(require_tls),
             typed(Extension::MessageTracking, "MTRK", self.tracking.as_ref()),
+            self.per_recipient_replies.then_some(prdr),
         ]
         .into_iter()
         .flatten()

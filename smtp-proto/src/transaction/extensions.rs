@@ -100,6 +100,22 @@ impl Transaction {
         self
     }
 
+    /// Asks for a verdict on the content from each recipient (PRDR, draft-hall-prdr-00 as Exim has it). A server that
+    /// grants it can refuse the message for some recipients and accept it for the others: accepted are those whose own
+    /// reply is 2yz, if the one for the message as a whole is too. It may as well answer once for all. By then it is too late
+    /// for [`OnRefusal::Abort`](crate::OnRefusal::Abort). In LMTP, where each recipient has a reply of its own anyway, this
+    /// does nothing.
+    #[must_use]
+    pub fn per_recipient_replies(mut self, wanted: bool) -> Self {
+        self.typed.per_recipient_replies = wanted;
+        self
+    }
+
+    /// Whether PRDR is asked for, in either way.
+    pub(crate) fn wants_verdicts(&self) -> bool {
+        self.keywords().any(|keyword| keyword == "PRDR")
+    }
+
     /// Whether REQUIRETLS is asked for, in either way.
     pub(crate) fn requires_tls(&self) -> bool {
         self.keywords().any(|keyword| keyword == "REQUIRETLS")

@@ -21,6 +21,7 @@ pub(super) fn for_mail(transaction: Transaction, word: &str) -> Result<Transacti
         "hold-until" => transaction.hold_until(said(DateTime::parse(value))?),
         "priority" => transaction.priority(said(Priority::new(said(value.parse())?))?),
         "require-tls" => transaction.require_tls(true),
+        "prdr" => transaction.per_recipient_replies(true),
         "submitter" => transaction.submitter(said(ReversePath::parse(value))?),
         "track" => transaction.tracking(said(Tracking::new([0; 20]).timeout(said(value.parse())?))?),
         _ => transaction.parameter(parameter(word)?),

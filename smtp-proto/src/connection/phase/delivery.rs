@@ -2,7 +2,7 @@
 
 use bytes::BufMut;
 
-use super::{Content, SHUTTING_DOWN, Session};
+use super::{Content, SHUTTING_DOWN, Session, VERDICTS_FOLLOW};
 use crate::body::DotStuffer;
 use crate::command::Command;
 use crate::config::Protocol;
@@ -213,6 +213,25 @@ impl Connection {
     pub(super) fn drain(&mut self) {
         if self.expected.is_empty() {
             self.fail();
+        }
+    }
+
+    /// Whether this reply to the end of content says that one for each recipient follows, and may.
+    pub(super) fn announces_verdicts(&self, expect: Expect, reply: &Reply) -> bool {
+        let smtp = self.config.protocol == Protocol::Smtp;
+        let wanted = self.awaiting.front().is_some_and(Envelope::wants_verdicts);
+        expect == Expect::Final && reply.code().get() == VERDICTS_FOLLOW && smtp && wanted
+    }
+
+    pub(super) fn on_verdicts_announced(&mut self) {
+        if let Some(envelope) = self.awaiting.front() {
+            self.expected.insert_verdicts(envelope.accepted(), envelope.end);
+        }
+    }
+
+    pub(super) fn on_verdict(&mut self, reply: Reply) {
+        if let Some(envelope) = self.awaiting.front_mut() {
+            envelope.on_verdict(reply);
         }
     }
 

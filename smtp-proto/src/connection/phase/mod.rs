@@ -13,7 +13,8 @@
 //! | DATA | fail | 354: content, or a lone dot if there is nobody; else fail, close | fail |
 //! | chunk | go on | close | send no more, fail |
 //! | lone dot | over | close | over |
-//! | end of content | accepted | in doubt, close | refused |
+//! | end of content | accepted | 353 with PRDR: one verdict each and this again; else in doubt, close | refused |
+//! | verdict | go on | in doubt, close | recipient refused |
 //! | RSET | over | close | close |
 //! | hello by hand, other | hand over | hand over, close | hand over |
 //! | QUIT | closed | closed | closed |
@@ -73,6 +74,9 @@ pub(super) enum Content {
 /// Asks for the next step of an authentication (RFC 4954 section 4).
 const CHALLENGE: u16 = 334;
 
+/// A reply for each recipient follows, and one for all of them (draft-hall-prdr-00).
+const VERDICTS_FOLLOW: u16 = 353;
+
 /// RFC 5321 section 3.8: the server closes the connection after this.
 const SHUTTING_DOWN: u16 = 421;
 
@@ -84,7 +88,7 @@ impl Connection {
         };
         // A server could answer each of many recipients at length, and in LMTP twice; every other reply is one of few.
         let each = match expect {
-            Expect::Rcpt(_) => true,
+            Expect::Rcpt(_) | Expect::Verdict => true,
             Expect::Final => self.config.protocol == Protocol::Lmtp,
             _ => false,
         };
@@ -104,6 +108,8 @@ impl Connection {
             Expect::LoneDot => self.on_lone_dot(),
             Expect::Chunk | Expect::Final if matches!(self.session, Session::Draining) => self.drain(),
             Expect::Chunk => self.on_chunk(&reply),
+            Expect::Final if self.announces_verdicts(expect, &reply) => self.on_verdicts_announced(),
+            Expect::Verdict => self.on_verdict(reply),
             Expect::Final => self.on_final(reply),
             Expect::Cleanup => self.on_cleanup(reply),
             Expect::Reset => self.on_reset(reply),
@@ -124,6 +130,7 @@ impl Connection {
         match (expect, reply.code().get()) {
             (_, SHUTTING_DOWN) => Some(CloseReason::ServerShutdown(reply.clone())),
             (Expect::Data, 354) | (Expect::Auth, CHALLENGE) => None,
+            _ if self.announces_verdicts(expect, reply) => None,
             (_, 300..=399) => Some(CloseReason::unsolicited(reply.clone())),
             _ => None,
         }
