@@ -185,6 +185,8 @@ const RESERVED: &[(&str, &str)] = &[
     ("RCPT", "Connection::begin or Connection::rcpt"),
     ("DATA", "Connection::begin or Connection::data"),
     ("BDAT", "Connection::begin"),
+    // Has the server fetch content (RFC 4468), of which the connection would know nothing.
+    ("BURL", "Connection::begin"),
     ("RSET", "Connection::reset"),
     ("STARTTLS", "Connection::starttls"),
     ("AUTH", "a method for authentication"),
