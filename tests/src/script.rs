@@ -112,7 +112,8 @@ pub enum Verb {
     /// `! line VERB argument`, `! etrn node`, `! xforward name=HOST addr=IP port=N proto=NAME helo=NAME ident=ID source=local`,
     /// where a value may be `-` for what is not known.
     Line(CommandLine),
-    /// `! xclient`, attributes as for `xforward` and `login=USER destaddr=IP destport=N`, `name=?` for not found now
+    /// `! xclient`, attributes as for `xforward` and `reverse_name=HOST login=USER destaddr=IP destport=N`, `?` for
+    /// what is not known now.
     XClient(OriginalClient),
     /// `! wait`: for the server to end the session.
     Wait,

@@ -25,6 +25,8 @@ pub(crate) const XCLIENT: &str = "XCLIENT";
 pub enum ClientAttribute {
     /// NAME: its host's name.
     Name,
+    /// REVERSE_NAME, only by XCLIENT: the name its address has, whether or not that name has this address.
+    ReverseName,
     /// ADDR: its address.
     Addr,
     /// PORT: its port.
@@ -50,6 +52,7 @@ impl ClientAttribute {
     pub const fn keyword(self) -> &'static str {
         match self {
             Self::Name => "NAME",
+            Self::ReverseName => "REVERSE_NAME",
             Self::Addr => "ADDR",
             Self::Port => "PORT",
             Self::Proto => "PROTO",
@@ -94,7 +97,7 @@ impl OriginalClient {
         Self { told: Vec::new() }
     }
 
-    /// The name of its host, as found by its address: NAME.
+    /// The name of its host, found by its address and leading back to it: NAME.
     ///
     /// # Errors
     ///
@@ -102,6 +105,15 @@ impl OriginalClient {
     /// [`ParameterError::TooLong`] when it takes more than 255 octets as xtext.
     pub fn name(self, host: &str) -> Result<Self, ParameterError> {
         self.text(ClientAttribute::Name, host)
+    }
+
+    /// The name its address has, whether or not that name has this address: REVERSE_NAME.
+    ///
+    /// # Errors
+    ///
+    /// [`ParameterError`] as for [`name`](Self::name).
+    pub fn reverse_name(self, host: &str) -> Result<Self, ParameterError> {
+        self.text(ClientAttribute::ReverseName, host)
     }
 
     /// Its address: ADDR.
@@ -170,16 +182,16 @@ impl OriginalClient {
         self.tell(ClientAttribute::DestPort, &port.to_string())
     }
 
-    /// Says that the name of its host could not be found out now, for XCLIENT.
-    #[must_use]
-    pub fn name_not_found_now(self) -> Self {
-        self.tell(ClientAttribute::Name, "[TEMPUNAVAIL]")
-    }
-
     /// Says that an attribute is not known.
     #[must_use]
     pub fn unavailable(self, attribute: ClientAttribute) -> Self {
         self.tell(attribute, "[UNAVAILABLE]")
+    }
+
+    /// Says that an attribute could not be found out now, but perhaps later: one of its names, for XCLIENT.
+    #[must_use]
+    pub fn unavailable_now(self, attribute: ClientAttribute) -> Self {
+        self.tell(attribute, "[TEMPUNAVAIL]")
     }
 
     /// XFORWARD, for the next message only: say each line by [`Connection::command`](crate::Connection::command) before its
@@ -262,11 +274,16 @@ mod tests {
     // C-97: what only XCLIENT has.
     #[test]
     fn attributes_of_xclient() {
-        let client = OriginalClient::new().login("a=b").unwrap().name_not_found_now();
+        let client = OriginalClient::new().login("a=b").unwrap().unavailable_now(ClientAttribute::Name);
+        let client = client.reverse_name("x.example").unwrap();
         let client = client.dest_addr(IpAddr::from([0, 0, 0, 0, 0, 0, 0, 1])).dest_port(587);
         let line = client.xclient();
-        assert_eq!(line.as_str(), "XCLIENT LOGIN=a+3Db NAME=[TEMPUNAVAIL] DESTADDR=IPV6:::1 DESTPORT=587");
-        assert_eq!(line.attributes().collect::<Vec<_>>(), ["LOGIN", "NAME", "DESTADDR", "DESTPORT"]);
+        assert_eq!(
+            line.as_str(),
+            "XCLIENT LOGIN=a+3Db NAME=[TEMPUNAVAIL] REVERSE_NAME=x.example DESTADDR=IPV6:::1 DESTPORT=587"
+        );
+        let names = ["LOGIN", "NAME", "REVERSE_NAME", "DESTADDR", "DESTPORT"];
+        assert_eq!(line.attributes().collect::<Vec<_>>(), names);
         assert_eq!(OriginalClient::new().xclient().attributes().count(), 0);
     }
 
@@ -293,8 +310,9 @@ mod tests {
     #[test]
     fn values_hold_no_separator() {
         type Tell = fn(OriginalClient, &str) -> Result<OriginalClient, ParameterError>;
-        let texts: [Tell; 5] = [
+        let texts: [Tell; 6] = [
             OriginalClient::name,
+            OriginalClient::reverse_name,
             OriginalClient::protocol,
             OriginalClient::helo,
             OriginalClient::ident,

@@ -189,7 +189,8 @@ impl Connection {
     /// # Errors
     ///
     /// [`UsageError`]; nothing was sent. The server has to offer XCLIENT and to list each attribute. What is too long for
-    /// one line can be told in two: the server keeps what it was told before.
+    /// one line can be told in two, for the server keeps what it was told before; with ADDR in the second, since whether it
+    /// takes more may depend on that.
     pub fn xclient(&mut self, client: &OriginalClient) -> Result<(), UsageError> {
         self.idle()?;
         let line = client.xclient();

@@ -76,14 +76,15 @@ fn parameter(word: &str) -> Result<Parameter, String> {
 
 /// Tells what one word stands for of the client that mail comes from.
 pub(super) fn for_client(client: OriginalClient, word: &str) -> Result<OriginalClient, String> {
-    use ClientAttribute::{Addr, DestAddr, DestPort, Helo, Ident, Login, Name, Port, Proto, Source};
+    use ClientAttribute::{Addr, DestAddr, DestPort, Helo, Ident, Login, Name, Port, Proto, ReverseName, Source};
     let (name, value) = word.split_once('=').unwrap_or((word, ""));
-    let all = [Name, Addr, Port, Proto, Helo, Ident, Source, Login, DestAddr, DestPort];
+    let all = [Name, ReverseName, Addr, Port, Proto, Helo, Ident, Source, Login, DestAddr, DestPort];
     let attribute = all.into_iter().find(|attribute| attribute.keyword().eq_ignore_ascii_case(name));
     let attribute = attribute.ok_or_else(|| format!("unknown attribute {name}"))?;
     Ok(match attribute {
         _ if value == "-" => client.unavailable(attribute),
-        Name if value == "?" => client.name_not_found_now(),
+        _ if value == "?" => client.unavailable_now(attribute),
+        ReverseName => said(client.reverse_name(value))?,
         Name => said(client.name(value))?,
         Addr => client.addr(said(value.parse())?),
         Port => client.port(said(value.parse())?),
