@@ -97,8 +97,11 @@ fn each_once(mut recipients: Vec<ForwardPath>) -> Vec<ForwardPath> {
     recipients
 }
 
-/// What is equal for addresses that are the same: the domain counts in any letter case, the local part as it is.
+/// What is equal for addresses that are the same: the domain counts in any letter case and, where the feature `idna` is on, as
+/// A-labels or not; the local part as it is.
 fn same(path: &ForwardPath) -> String {
+    #[cfg(feature = "idna")]
+    let path = &path.to_ascii().unwrap_or_else(|_| path.clone());
     match path.as_str().rsplit_once('@') {
         Some((local, domain)) => format!("{local}@{}", domain.to_lowercase()),
         // Postmaster is the same in any letter case.

@@ -30,7 +30,7 @@ pub enum MessageError {
     NotAddresses {
         /// The field's name.
         header: Box<str>,
-        /// What it holds; the first 200 characters.
+        /// What it holds, from the element on that is none; the first 200 characters.
         text: Box<str>,
     },
     /// An address in a field is not one that can be sent (RFC 5321 section 4.1.2).

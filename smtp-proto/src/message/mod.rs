@@ -31,9 +31,10 @@
 //! # Who it is for
 //!
 //! The mailboxes in To, Cc and Bcc, in this order, those of groups included, each field as often as it occurs. Each recipient
-//! counts once, where it comes first: domains are the same in any letter case, local parts only letter by letter. Addresses
-//! are read by [`ForwardPath::parse`], so that none can say more than itself. What cannot be read is an error and not passed
-//! over, since somebody would go without the message.
+//! counts once, where it comes first: domains are the same in any letter case and, by the feature `idna`, in A-labels, local
+//! parts only letter by letter. Addresses are read by [`ForwardPath::parse`], so that none can say more than itself. What
+//! cannot be read is an error and not passed over, since somebody would go without the message; an `@` in a name without
+//! quotation marks is one too, since who is meant would depend on who reads it.
 //!
 //! # Resent messages
 //!

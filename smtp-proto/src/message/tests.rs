@@ -61,6 +61,24 @@ fn each_recipient_once() {
     assert_eq!(message.recipients().len(), 2);
 }
 
+// A domain and its A-labels are one, for they are sent as one (C-89).
+#[cfg(feature = "idna")]
+#[test]
+fn each_recipient_once_in_a_labels() {
+    let header = "To: a@bücher.example\r\nCc: a@xn--bcher-kva.example, a@XN--BCHER-KVA.Example\r\n\
+                  Bcc: A@xn--bcher-kva.example, ü@xn--bcher-kva.example, ü@BÜCHER.example\r\n";
+    assert_eq!(recipients(header), ["a@bücher.example", "A@xn--bcher-kva.example", "ü@xn--bcher-kva.example"]);
+}
+
+// Whoever sends is not taken from behind a name that is not closed by brackets.
+#[test]
+fn no_other_sender() {
+    for header in ["From", "Sender"] {
+        let wrong = sender(&format!("{header}: \"Boss\", real@me.example, X <other@evil.example>\r\n"));
+        assert!(matches!(wrong, Err(MessageError::NotAddresses { .. })), "{wrong:?}");
+    }
+}
+
 #[test]
 fn nobody_to_send_to() {
     for header in ["", "To:\r\n", "To: undisclosed-recipients:;\r\nBcc: (nobody)\r\n"] {
@@ -185,10 +203,14 @@ fn header_blocks_that_are_none() {
 #[test]
 fn errors_name_the_header() {
     let shown = |header: &str| error(format!("From: a@b\n{header}\n\n").as_bytes()).to_string();
-    let text = shown("To: a@b, evil@x.example SIZE=1\x1b[2J");
     assert_eq!(
-        text,
-        "in To, the character at octet 14 of the address does not belong there: evil@x.example SIZE=1\\u{1b}[2J"
+        shown("To: a@b, evil@x.example\x1b2J"),
+        "in To, the character at octet 14 of the address does not belong there: evil@x.example\\u{1b}2J"
+    );
+    // Only from there on, for the list may be long.
+    assert_eq!(
+        shown("To: a@b,\n evil@x.example SIZE=1\x1b[2J, c@d"),
+        "the addresses in To cannot be read: evil@x.example SIZE=1\\u{1b}[2J, c@d"
     );
     assert_eq!(shown("CC: (a\x07"), "the addresses in CC cannot be read: (a\\u{7}");
     assert_eq!(shown("nonsense\x07"), "this is no header field, at octet 10: nonsense\\u{7}");
