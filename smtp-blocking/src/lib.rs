@@ -33,9 +33,13 @@
 //! client.quit()?;
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
+//!
+//! Whoever knows Python's smtplib finds each of its names, and what differs, in [`from_smtplib`].
 
 mod client;
 mod connect;
+#[doc = include_str!("from_smtplib.md")]
+pub mod from_smtplib {}
 mod stream;
 #[cfg(feature = "rustls")]
 mod tls;
