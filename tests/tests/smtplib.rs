@@ -3,7 +3,7 @@
 
 use std::future::Future;
 use std::io::{self, BufRead, BufReader, Write};
-use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -12,9 +12,10 @@ use smtp_driver::{Error, Options};
 use smtp_proto::sasl::{AuthFailureKind, ChooseError, Credentials, Mechanism, Response, SaslError, Secret};
 use smtp_proto::{
     AddressError, BodyError, CloseReason, CommandError, CommandLine, Connection, DotStuffer, Event, Failure,
-    ForwardPath, HelloName, LineEndings, LongLines, Outcome, Parameter, Recipient, Reply, Report, ReversePath,
+    ForwardPath, HelloName, LineEndings, LongLines, Outcome, Parameter, Phase, Recipient, Reply, Report, ReversePath,
     Security, TlsMode, Transaction, UsageError, Verification,
 };
+use socket2::{Domain, Socket, Type};
 
 /// The drivers' clients, which are alike but for `await`.
 trait Session: Sized {
@@ -229,6 +230,7 @@ fn sock() {
     server.end();
 }
 
+// C-25: hellos by hand, by another name, and what each of them leaves.
 #[test]
 fn ehlo() {
     async fn test<S: Session>() {
@@ -268,7 +270,7 @@ fn ehlo() {
     by_both!(test);
 }
 
-// A refusal is a reply, and the session goes on.
+// C-31: a refusal is a reply, and the session goes on.
 #[test]
 fn docmd() {
     async fn test<S: Session>() {
@@ -341,7 +343,7 @@ fn putcmd_and_getreply() {
     by_both!(test);
 }
 
-// The dictionary of those who were refused, sizes, dots, options of MAIL and of each RCPT; the connection stays open.
+// C-43, C-55: the dictionary of those who were refused, sizes, dots, options of MAIL and of each RCPT; the connection stays open.
 #[test]
 fn sendmail() {
     async fn test<S: Session>() {
@@ -389,7 +391,7 @@ fn sendmail() {
     by_both!(test);
 }
 
-// SMTPSenderRefused, SMTPRecipientsRefused and SMTPDataError, each with the connection usable afterwards. A recipient who is given
+// C-57: SMTPSenderRefused, SMTPRecipientsRefused and SMTPDataError, each with the connection usable afterwards. A recipient who is given
 // twice and refused twice is no success, as it is with smtplib; nobody to send to says nothing; DATA refused is followed by RSET.
 #[test]
 fn sendmail_refused() {
@@ -455,7 +457,7 @@ fn sendmail_refused() {
     by_both!(test);
 }
 
-// A 421 ends the session, and of each recipient it is still told what became of the message.
+// C-12, R-01: a 421 ends the session, and of each recipient it is still told what became of the message.
 #[test]
 fn shutdown() {
     async fn test<S: Session>() {
@@ -489,6 +491,29 @@ fn shutdown() {
         // The session is over, and says why.
         let again = client.noop().await.unwrap_err();
         assert_eq!(again.reply().map(pair), Some((421, "going down")));
+        drop(client);
+        server.end();
+    }
+    by_both!(test);
+}
+
+// R-07: after a timeout the session is over, and whatever is tried says so.
+#[test]
+fn timeout() {
+    async fn test<S: Session>() {
+        let server = Server::start(
+            "S: 220 hi
+             C: EHLO me.example
+             S: 250 x
+             C: NOOP",
+        );
+        let options = options().configure(|config| config.timeouts.command = Duration::from_millis(200));
+        let mut client = S::connect(&server.target, options).await.unwrap();
+        for _ in 0..2 {
+            let error = client.noop().await.unwrap_err();
+            assert!(matches!(error.failure(), Some(Failure::TimedOut { phase: Phase::Command, report: None })));
+            assert!(error.is_timeout() && error.is_transient());
+        }
         drop(client);
         server.end();
     }
@@ -530,7 +555,7 @@ fn mail_rcpt_data() {
     by_both!(test);
 }
 
-// Each message asks for SMTPUTF8 by itself, and the next one that does not need it does not have it.
+// C-88: each message asks for SMTPUTF8 by itself, and the next one that does not need it does not have it.
 #[test]
 fn smtputf8() {
     async fn test<S: Session>() {
@@ -575,7 +600,7 @@ fn smtputf8() {
     by_both!(test);
 }
 
-// A reply for each recipient is read, so that the next command has its own.
+// C-160, C-161: a reply for each recipient is read, so that the next command has its own.
 #[test]
 fn lmtp() {
     async fn test<S: Session>() {
@@ -610,7 +635,7 @@ fn lmtp() {
     by_both!(test);
 }
 
-// What does not come about, and why: SMTPConnectError, SMTPHeloError, SMTPServerDisconnected, SMTPAuthenticationError and
+// C-21, C-23: what does not come about, and why: SMTPConnectError, SMTPHeloError, SMTPServerDisconnected, SMTPAuthenticationError and
 // SMTPNotSupportedError, with code and text where the server gave them.
 #[test]
 fn exceptions() {
@@ -668,13 +693,16 @@ fn exceptions() {
         let error = fails::<S>(nothing_offered, options().tls_mode(TlsMode::StartTls)).await;
         assert!(matches!(error.failure(), Some(Failure::TlsRequired { reply: None, .. })));
 
-        let nobody = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().to_string();
-        assert!(matches!(S::connect(&nobody, options()).await, Err(Error::Connect { .. })));
+        // A port that is taken, and where nobody listens.
+        let nobody = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        nobody.bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into()).unwrap();
+        let target = nobody.local_addr().unwrap().as_socket().unwrap().to_string();
+        assert!(matches!(S::connect(&target, options()).await, Err(Error::Connect { .. })));
     }
     by_both!(test);
 }
 
-// The next mechanism after a server that does not have the first one after all; names in any letter case; passwords outside
+// C-116, C-118: the next mechanism after a server that does not have the first one after all; names in any letter case; passwords outside
 // ASCII; and 503 is no success.
 #[test]
 fn login_tries_in_turn() {
@@ -804,7 +832,7 @@ fn quoteaddr() {
     assert_eq!(ForwardPath::parse(""), Err(AddressError::Empty));
 }
 
-// Dots are doubled where smtplib doubles them, and a bare LF does not stay one.
+// C-43, C-44: dots are doubled where smtplib doubles them, and a bare LF does not stay one.
 #[test]
 fn quotedata() {
     let quoted = |content: &[u8]| -> Result<Vec<u8>, BodyError> {
