@@ -133,6 +133,23 @@ impl Transaction {
         self
     }
 
+    /// Changes each recipient there is so far, as where all are to have the same parameters.
+    ///
+    /// ```
+    /// use smtp_proto::{ForwardPath, NotifyOn, ReversePath, Transaction};
+    ///
+    /// let transaction = Transaction::new(ReversePath::parse("me@example.org")?)
+    ///     .to_all([ForwardPath::parse("a@example.net")?, ForwardPath::parse("b@example.net")?])
+    ///     .map_recipients(|recipient| recipient.notify(NotifyOn::SUCCESS));
+    /// assert_eq!(transaction.recipients().count(), 2);
+    /// # Ok::<(), smtp_proto::AddressError>(())
+    /// ```
+    #[must_use]
+    pub fn map_recipients(mut self, change: impl FnMut(Recipient) -> Recipient) -> Self {
+        self.recipients = self.recipients.into_iter().map(change).collect();
+        self
+    }
+
     /// Works [`size`](Self::size) and [`body_type`](Self::body_type) out from a message that is at hand as a whole.
     #[must_use]
     pub fn content(self, message: &[u8]) -> Self {
