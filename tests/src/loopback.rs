@@ -3,13 +3,13 @@
 //! It shares no code with the client it is there to test. Recipients decide their own fate: `refused@` anything is 550,
 //! `later@` is 451, everybody else is accepted.
 
-use std::io::{self, BufRead, BufReader, Write};
+use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
-/// A message as the server got it: line ends CRLF, no stuffed dots, no terminator.
+/// A message as the server got it: by DATA line ends CRLF, no stuffed dots, no terminator; by BDAT the octets of all chunks.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Stored {
     /// The argument of MAIL, parameters included.
@@ -100,12 +100,14 @@ struct Session<'a> {
     reader: BufReader<TcpStream>,
     from: Option<String>,
     to: Vec<String>,
+    /// What has come by BDAT so far.
+    chunks: Option<Vec<u8>>,
 }
 
 impl<'a> Session<'a> {
     fn new(shared: &'a Shared, stream: TcpStream) -> io::Result<Self> {
         stream.set_nodelay(true)?;
-        Ok(Self { shared, reader: BufReader::new(stream), from: None, to: Vec::new() })
+        Ok(Self { shared, reader: BufReader::new(stream), from: None, to: Vec::new(), chunks: None })
     }
 
     fn run(&mut self) -> io::Result<()> {
@@ -123,6 +125,12 @@ impl<'a> Session<'a> {
                     self.from = Some(argument.into());
                     self.say("250 2.1.0 sender ok")?;
                 }
+                "BDAT" => {
+                    if !self.chunk(argument)? {
+                        return Ok(());
+                    }
+                }
+                "RCPT" | "DATA" if self.chunks.is_some() => self.say("503 5.5.1 BDAT is not at its end")?,
                 "RCPT" => self.recipient(argument)?,
                 "DATA" if self.to.is_empty() => self.say("554 5.5.1 no valid recipients")?,
                 "DATA" => self.data()?,
@@ -146,6 +154,7 @@ impl<'a> Session<'a> {
         self.say("250-PIPELINING")?;
         self.say("250-8BITMIME")?;
         self.say("250-SMTPUTF8")?;
+        self.say("250-CHUNKING")?;
         self.say("250-ENHANCEDSTATUSCODES")?;
         self.say("250 SIZE 52428800")
     }
@@ -178,6 +187,42 @@ impl<'a> Session<'a> {
             content.extend_from_slice(line.strip_prefix(b".").unwrap_or(&line));
             content.extend_from_slice(b"\r\n");
         }
+        self.store(content)
+    }
+
+    /// Takes a chunk (RFC 3030 section 2). Returns whether the session goes on, which it cannot where it is not known how
+    /// many octets are content.
+    fn chunk(&mut self, argument: &str) -> io::Result<bool> {
+        let (size, last) = match argument.split_once(' ') {
+            Some((size, last)) if last.eq_ignore_ascii_case("LAST") => (size, true),
+            Some(_) => ("", false),
+            None => (argument, false),
+        };
+        let Ok(size) = size.parse::<u64>() else {
+            self.say("501 5.5.4 syntax")?;
+            return Ok(false);
+        };
+        let mut content = self.chunks.take().unwrap_or_default();
+        let before = content.len() as u64;
+        self.reader.by_ref().take(size).read_to_end(&mut content)?;
+        if content.len() as u64 - before < size {
+            // The stream ended inside the message: it never was one.
+            return Ok(false);
+        }
+        // The octets of a chunk come whether or not they are wanted.
+        if self.to.is_empty() {
+            self.say("503 5.5.1 no valid recipients")?;
+        } else if last {
+            self.store(content)?;
+        } else {
+            self.chunks = Some(content);
+            self.say(&format!("250 2.0.0 {size} octets"))?;
+        }
+        Ok(true)
+    }
+
+    /// Keeps a message and says so to each of its recipients, if that is how it is done.
+    fn store(&mut self, content: Vec<u8>) -> io::Result<()> {
         let (from, to) = (self.from.take().unwrap_or_default(), std::mem::take(&mut self.to));
         let replies = if self.shared.lmtp { to.len() } else { 1 };
         let number = {
@@ -191,6 +236,7 @@ impl<'a> Session<'a> {
     fn reset(&mut self) {
         self.from = None;
         self.to.clear();
+        self.chunks = None;
     }
 
     /// Reads a line without its CRLF. A bare CR or LF is part of it.
