@@ -6,11 +6,13 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::Parser;
+use clap::error::ErrorKind;
+use clap::{CommandFactory, Parser};
 use smtp_driver::{Error, Options, Tls};
 use smtp_proto::sasl::{Credentials, Secret};
 use smtp_proto::{
-    CloseReason, Failure, ForwardPath, HelloName, Outcome, Report, ReversePath, TlsMode, Transaction, message,
+    Chunking, CloseReason, EnvelopeId, Failure, ForwardPath, HelloName, Notify, Outcome, Report, Ret, ReversePath,
+    TlsMode, Transaction, message,
 };
 
 use crate::loopback::Loopback;
@@ -63,6 +65,26 @@ struct Arguments {
     /// Speak LMTP.
     #[arg(long)]
     lmtp: bool,
+    /// When to report what becomes of the message: never, or some of success, failure and delay with commas between, or by
+    /// the option again.
+    #[arg(long, value_name = "WHEN", value_delimiter = ',')]
+    dsn: Vec<String>,
+    /// What a report of failure brings back of the message.
+    #[arg(long, value_name = "WHAT", value_enum)]
+    ret: Option<RetChoice>,
+    /// A name for this sending of the message, which reports repeat.
+    #[arg(long, value_name = "ID", value_parser = EnvelopeId::new)]
+    envid: Option<EnvelopeId>,
+    /// Ask for SMTPUTF8, because headers of the message need it; --message and addresses ask by themselves.
+    #[arg(long)]
+    smtputf8: bool,
+    /// Send the message by BDAT where that is offered. Its lines have to end in CRLF already: it leaves as it is.
+    #[arg(long)]
+    bdat: bool,
+    /// Tell the size of the message beforehand, so that one over the server's limit is not begun. A message that is no file
+    /// is read first. --message always does.
+    #[arg(long)]
+    size_check: bool,
     /// The name to say hello with.
     #[arg(long, value_name = "NAME", value_parser = HelloName::parse)]
     helo: Option<HelloName>,
@@ -106,6 +128,21 @@ enum TlsChoice {
     None,
 }
 
+#[derive(Clone, Copy, clap::ValueEnum)]
+enum RetChoice {
+    Full,
+    Hdrs,
+}
+
+impl From<RetChoice> for Ret {
+    fn from(choice: RetChoice) -> Self {
+        match choice {
+            RetChoice::Full => Self::Full,
+            RetChoice::Hdrs => Self::Hdrs,
+        }
+    }
+}
+
 impl From<TlsChoice> for TlsMode {
     fn from(choice: TlsChoice) -> Self {
         match choice {
@@ -141,7 +178,8 @@ pub fn main(deliver: impl FnOnce(Job) -> Result<Report, Error>) -> ExitCode {
             }
         };
     }
-    let arguments = match Arguments::try_parse() {
+    let arguments = Arguments::try_parse().and_then(|arguments| Ok((Extras::of(&arguments)?, arguments)));
+    let (extras, arguments) = match arguments {
         Ok(arguments) => arguments,
         Err(error) => {
             let wrong = error.use_stderr();
@@ -156,7 +194,7 @@ pub fn main(deliver: impl FnOnce(Job) -> Result<Report, Error>) -> ExitCode {
             return exit::CONFIG.into();
         }
     };
-    let job = match job(arguments, options) {
+    let job = match job(arguments, &extras, options) {
         Ok(job) => job,
         Err((code, error)) => {
             eprintln!("sendmail: {error}");
@@ -181,33 +219,100 @@ pub fn main(deliver: impl FnOnce(Job) -> Result<Report, Error>) -> ExitCode {
     }
 }
 
+/// What the envelope asks of extensions.
+#[derive(Debug)]
+struct Extras {
+    notify: Option<Notify>,
+    ret: Option<Ret>,
+    envelope_id: Option<EnvelopeId>,
+    smtputf8: bool,
+}
+
+impl Extras {
+    /// Cases of --dsn are a set only together, so they are read behind clap; what is wrong is reported as it would.
+    fn of(arguments: &Arguments) -> Result<Self, clap::Error> {
+        let cases = arguments.dsn.join(",");
+        let notify = (!arguments.dsn.is_empty()).then(|| Notify::parse(&cases)).transpose().map_err(|_| {
+            let text =
+                format!("'{cases}' for --dsn is neither never nor some of success, failure and delay, each once");
+            Arguments::command().error(ErrorKind::ValueValidation, text)
+        })?;
+        Ok(Self {
+            notify,
+            ret: arguments.ret.map(Ret::from),
+            envelope_id: arguments.envid.clone(),
+            smtputf8: arguments.smtputf8,
+        })
+    }
+
+    fn add_to(&self, mut transaction: Transaction) -> Transaction {
+        if let Some(notify) = self.notify {
+            transaction = transaction.map_recipients(|recipient| recipient.notify(notify));
+        }
+        if let Some(ret) = self.ret {
+            transaction = transaction.ret(ret);
+        }
+        if let Some(id) = &self.envelope_id {
+            transaction = transaction.envelope_id(id.clone());
+        }
+        // Headers that were looked at may have asked already.
+        if self.smtputf8 { transaction.smtputf8(true) } else { transaction }
+    }
+}
+
 /// What is to be done, or an exit code and why it cannot be.
-fn job(arguments: Arguments, options: Options) -> Result<Job, (u8, String)> {
-    let Arguments { server, from, to, message, verbose, file, .. } = arguments;
+fn job(arguments: Arguments, extras: &Extras, options: Options) -> Result<Job, (u8, String)> {
+    let Arguments { server, from, to, message, verbose, size_check, file, .. } = arguments;
     let unreadable = |error| (exit::NOINPUT, format!("cannot read {file}: {error}"));
     let from_stdin = file == "-";
-    if message {
+    let read_all = || {
         let mut octets = Vec::new();
         let read = if from_stdin {
             io::stdin().lock().read_to_end(&mut octets)
         } else {
             File::open(&file).and_then(|mut file| file.read_to_end(&mut octets))
         };
-        read.map_err(unreadable)?;
+        read.map(|_| octets).map_err(unreadable)
+    };
+    if message {
+        let octets = read_all()?;
         let parsed = message::Message::parse_with(&octets, from, to);
         let parsed = parsed.map_err(|error| (exit::DATAERR, error.to_string()))?;
         if let Some(reason) = parsed.smtputf8().filter(|_| verbose) {
             eprintln!("sendmail: SMTPUTF8 is needed: {reason}");
         }
         let content = parsed.content().into_cow().into_owned();
-        return Ok(Job { server, options, transaction: parsed.transaction(), message: Message::Octets(content) });
+        let transaction = extras.add_to(parsed.transaction());
+        return Ok(Job { server, options, transaction, message: Message::Octets(content) });
     }
     // Without --message both are there.
     let transaction = Transaction::new(from.unwrap_or_default()).to_all(to.unwrap_or_default());
-    let message = if from_stdin { Message::Stdin } else { Message::File(file.clone().into()) };
-    if let Message::File(path) = &message {
-        File::open(path).map_err(unreadable)?;
-    }
+    let mut transaction = extras.add_to(transaction);
+    // A file can be opened to see whether that works, and has a size. A pipe that has a name can be opened once.
+    let size = if from_stdin {
+        None
+    } else {
+        let found = std::fs::metadata(&file).map_err(unreadable)?;
+        if found.is_file() {
+            File::open(&file).map_err(unreadable)?;
+        }
+        found.is_file().then_some(found.len())
+    };
+    let message = match size {
+        Some(size) => {
+            if size_check {
+                transaction = transaction.size(size);
+            }
+            Message::File(file.into())
+        }
+        None if size_check => {
+            let octets = read_all()?;
+            transaction = transaction.content(&octets);
+            Message::Octets(octets)
+        }
+        None if from_stdin => Message::Stdin,
+        None => Message::File(file.into()),
+    };
     Ok(Job { server, options, transaction, message })
 }
 
@@ -221,6 +326,9 @@ fn options(arguments: &Arguments) -> Result<Options, Box<dyn std::error::Error>>
     }
     if arguments.verbose {
         options = options.transcript(|line| eprintln!("{line}"));
+    }
+    if arguments.bdat {
+        options = options.configure(|config| config.chunking = Chunking::Prefer);
     }
     if let Some(mode) = arguments.tls {
         options = options.tls_mode(mode.into());
@@ -325,4 +433,45 @@ fn demonstrate(deliver: impl FnOnce(Job) -> Result<Report, Error>) -> Result<(),
         return Err("that is not what was sent".into());
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use smtp_proto::Config;
+
+    use super::*;
+    use crate::lab::Lab;
+
+    /// What a server that offers everything hears of the envelope; or what is wrong with the command line.
+    fn said(options: &str) -> Result<String, String> {
+        let line = "sendmail --server x --from a@example.org --to b@example.net --to c@example.net";
+        let arguments = Arguments::try_parse_from(line.split(' ').chain(options.split_whitespace()));
+        let arguments = arguments.and_then(|arguments| Ok((Extras::of(&arguments)?, arguments)));
+        let (extras, arguments) = arguments.map_err(|error| error.to_string())?;
+        let job = job(arguments, &extras, Options::smtp()).map_err(|(_, error)| error)?;
+        let config = Config::smtp(HelloName::parse("me.example").unwrap());
+        let mut lab = Lab::ready(config, &["PIPELINING", "DSN", "SMTPUTF8", "8BITMIME", "SIZE"]);
+        lab.connection.begin(job.transaction).unwrap();
+        Ok(lab.says())
+    }
+
+    // C-91: what is asked of extensions, on the command that it belongs to and for every recipient; and no half of it.
+    #[test]
+    fn envelopes() {
+        let file = concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml");
+        let size = std::fs::metadata(file).unwrap().len();
+        let mail = |mail: &str, rcpt: &str| {
+            Ok(format!(
+                "MAIL FROM:<a@example.org>{mail}\r\nRCPT TO:<b@example.net>{rcpt}\r\nRCPT TO:<c@example.net>{rcpt}\r\nDATA\r\n"
+            ))
+        };
+        assert_eq!(said(""), mail(" BODY=8BITMIME", ""));
+        let all = "--dsn delay,Success --dsn failure --ret hdrs --envid a+b --smtputf8 --size-check";
+        let asked = format!(" SIZE={size} BODY=8BITMIME SMTPUTF8 RET=HDRS ENVID=a+2Bb");
+        assert_eq!(said(&format!("{all} -- {file}")), mail(&asked, " NOTIFY=SUCCESS,FAILURE,DELAY"));
+        assert_eq!(said("--dsn never --ret full"), mail(" BODY=8BITMIME RET=FULL", " NOTIFY=NEVER"));
+        for wrong in ["--dsn never,success", "--dsn delay --dsn delay", "--dsn", "--ret all", "--envid \u{e9}"] {
+            assert!(said(wrong).is_err_and(|error| error.starts_with("error: ")), "{wrong}");
+        }
+    }
 }
