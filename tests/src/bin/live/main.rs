@@ -3,6 +3,7 @@
 //! starts the servers and then runs this.
 
 mod auth;
+mod extensions;
 mod mail;
 mod session;
 mod tls;
@@ -118,6 +119,7 @@ fn main() {
     for driver in Driver::ALL {
         places.driver = driver;
         trials.extend(mail::trials(&places));
+        trials.extend(extensions::trials(&places));
         trials.extend(auth::trials(&places));
         trials.extend(tls::trials(&places));
     }
@@ -146,6 +148,9 @@ impl Places {
             pipelining: true,
             chunking: true,
             eight_bit: true,
+            dsn: true,
+            utf8: true,
+            login: false,
             mode: TlsMode::None,
             tls: Tls::trusting_only(&self.pem("ca.pem")).expect("the CA is a certificate"),
             mail: mail.to_owned(),
@@ -185,6 +190,12 @@ struct Target {
     chunking: bool,
     /// Whether the place offers 8BITMIME.
     eight_bit: bool,
+    /// Whether the place offers DSN.
+    dsn: bool,
+    /// Whether the place offers SMTPUTF8.
+    utf8: bool,
+    /// Whether the place takes mail only from whoever has logged in.
+    login: bool,
     /// How to come to TLS.
     mode: TlsMode,
     /// Whom to trust and who to be: the throw-away CA, and nobody.
@@ -355,10 +366,19 @@ impl Message {
     }
 
     fn with_header(header: &str, body: impl AsRef<[u8]>) -> Self {
+        Self::with_headers(&format!("{header}Subject: live\r\n"), body)
+    }
+
+    /// With a subject of its own.
+    fn about(subject: &str, body: impl AsRef<[u8]>) -> Self {
+        Self::with_headers(&format!("Subject: {subject}\r\n"), body)
+    }
+
+    fn with_headers(more: &str, body: impl AsRef<[u8]>) -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let mark = format!("<live-{}-{}@client.lab.test>", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
         let headers = format!(
-            "From: sender@lab.test\r\nTo: user1@lab.test\r\nDate: Tue, 24 Nov 2026 08:00:00 +0000\r\nMessage-ID: {mark}\r\n{header}Subject: live\r\n\r\n"
+            "From: sender@lab.test\r\nTo: user1@lab.test\r\nDate: Tue, 24 Nov 2026 08:00:00 +0000\r\nMessage-ID: {mark}\r\n{more}\r\n"
         );
         Self { mark, octets: [headers.as_bytes(), body.as_ref()].concat() }
     }
