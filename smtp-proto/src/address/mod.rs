@@ -101,8 +101,9 @@ pub struct ForwardPath(Box<str>);
 impl ForwardPath {
     /// The domain or address literal, as it was given. `None` for the bare `postmaster` (RFC 5321 section 4.1.1.3).
     pub fn domain(&self) -> Option<&str> {
-        // A quoted local part may hold an `@`, a domain never does.
-        self.0.rsplit_once('@').map(|(_, domain)| domain)
+        // A quoted local part may hold an `@`, and so may a literal, but no bracket.
+        let at = if self.0.ends_with(']') { self.0.rfind("@[") } else { self.0.rfind('@') };
+        at.and_then(|at| self.0.get(at + 1..))
     }
 
     /// Reads a mailbox as [`ReversePath::parse`] does, or `Postmaster` without a domain in any letter case.
@@ -288,6 +289,21 @@ mod tests {
         fn no_text_smuggles_a_line_end(text in any::<alloc::string::String>()) {
             for path in [ForwardPath::parse(&text), ForwardPath::parse_relaxed(&text)].iter().flatten() {
                 prop_assert!(!path.as_str().chars().any(char::is_control));
+            }
+        }
+    }
+
+    #[test]
+    fn domains_of_paths() {
+        for (path, domain) in [
+            ("a@x.example", Some("x.example")),
+            ("\"a@b\"@x.example", Some("x.example")),
+            ("a@[192.0.2.1]", Some("[192.0.2.1]")),
+            ("a@[x:y@z]", Some("[x:y@z]")),
+            ("postmaster", None),
+        ] {
+            if let Ok(path) = ForwardPath::parse(path) {
+                assert_eq!(path.domain(), domain, "{path}");
             }
         }
     }
