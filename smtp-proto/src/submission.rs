@@ -1,6 +1,6 @@
 //! One message for more recipients than a server takes at a time.
 
-use alloc::collections::{BTreeSet, VecDeque};
+use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
 use crate::connection::Connection;
@@ -89,12 +89,12 @@ impl Submission {
         let announced = connection.capabilities().limits().and_then(|limits| limits.rcpt_max());
         let announced = announced.and_then(|limit| usize::try_from(limit).ok());
         let most = self.learnt.min(announced.unwrap_or(usize::MAX));
-        let mut domains = BTreeSet::new();
+        let mut room = connection.domain_room();
         let mut kept = Vec::new();
         while self.under_way.len() < most {
             let Some(index) = self.waiting.pop_front() else { break };
             let Some(recipient) = self.recipients.get(index) else { continue };
-            if connection.has_room_for(&recipient.path, &mut domains) {
+            if room.take(&recipient.path) {
                 self.under_way.push(index);
             } else {
                 kept.push(index);

@@ -5,7 +5,7 @@ use std::os::unix::net::UnixStream;
 use std::thread::JoinHandle;
 
 use proptest::prelude::*;
-use smtp_conformance::lab::{smtp, transaction};
+use smtp_conformance::lab::{Lab, lmtp, smtp, transaction};
 use smtp_proto::{
     Advice, Failure, ForwardPath, OnRefusal, Outcome, Report, ReversePath, Security, Setup, TlsPolicy, Transaction,
     UsageError,
@@ -264,6 +264,15 @@ fn reasons_are_kept() {
     let (result, taken) = by_blocking(announced, to(&odd, OnRefusal::Continue));
     assert_eq!(result.unwrap_err().failure(), Some(&Failure::Usage(UsageError::NonAsciiAddress)));
     assert!(taken.is_empty());
+}
+
+// C-97: what is checked beforehand is what begin checks: in LMTP, which has a reply for each recipient anyway, nothing is asked for.
+#[test]
+fn the_check_is_that_of_begin() {
+    let mut lab = Lab::ready(lmtp(), &[]);
+    let transaction = transaction(1).per_recipient_replies(true);
+    assert_eq!(lab.connection.check(&transaction), Ok(()));
+    assert!(lab.connection.begin(transaction).is_ok());
 }
 
 // C-99: domains count for the session, not for the message.

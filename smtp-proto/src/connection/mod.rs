@@ -5,6 +5,7 @@ mod body;
 mod buffer;
 mod chunks;
 mod deadline;
+mod domains;
 mod envelope;
 mod expect;
 mod extensions;
@@ -331,7 +332,7 @@ impl Connection {
     /// Whether [`begin`](Self::begin) may be called now: in [`State::Ready`], and with [`Config::transaction_window`] over 1
     /// also while earlier transactions wait for their final reply.
     pub fn can_begin(&self) -> bool {
-        self.greeted && self.may_begin().is_ok()
+        self.may_begin().is_ok()
     }
 
     /// How many transactions may still be begun, where the server announces a limit (MAILMAX, RFC 9422).
@@ -343,10 +344,7 @@ impl Connection {
     /// Whether a limit that the server announces for the session is reached (RFC 9422): another message may need another
     /// session.
     pub fn is_used_up(&self) -> bool {
-        let limit = self.capabilities.limits().and_then(|limits| limits.rcpt_domain_max());
-        let domains =
-            limit.and_then(|limit| usize::try_from(limit).ok()).is_some_and(|limit| self.domains.len() >= limit);
-        domains || self.transactions_left() == Some(0)
+        self.domain_room().is_full() || self.transactions_left() == Some(0)
     }
 
     /// The transaction whose content is not complete yet, if there is one.

@@ -1,8 +1,6 @@
 //! What an application starts.
 
 use alloc::boxed::Box;
-use alloc::collections::BTreeSet;
-use alloc::string::String;
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
@@ -15,7 +13,7 @@ use super::envelope::{self, Envelope};
 use super::expect::Expect;
 use super::extensions;
 use super::phase::{Content, Session};
-use crate::address::{ForwardPath, HelloName};
+use crate::address::HelloName;
 use crate::capability::Extension;
 use crate::command::{Command, CommandLine, LINE_LIMIT, OriginalClient, XCLIENT, XFORWARD};
 use crate::config::{Chunking, Protocol};
@@ -77,8 +75,7 @@ impl Connection {
         if !recipient.is_ascii() && !envelope.is_utf8() {
             return Err(UsageError::NonAsciiAddress);
         }
-        if let Some(maximum) = self.domain_limit().filter(|_| !self.has_room_for(&recipient.path, &mut BTreeSet::new()))
-        {
+        if let Some(maximum) = self.domain_limit().filter(|_| !self.domain_room().take(&recipient.path)) {
             return Err(UsageError::TooManyDomains { maximum });
         }
         self.keep_domains(core::slice::from_ref(&recipient));
@@ -336,14 +333,10 @@ impl Connection {
     }
 
     /// Opens a transaction, if that is possible now and with this server.
-    fn open(&mut self, mut transaction: Transaction, by_hand: bool) -> Result<TransactionId, UsageError> {
+    fn open(&mut self, transaction: Transaction, by_hand: bool) -> Result<TransactionId, UsageError> {
         self.may_begin()?;
-        if !self.greeted {
-            return Err(UsageError::NeedsHello);
-        }
         self.check_limits(&transaction)?;
-        transaction.typed.per_recipient_replies &= self.config.protocol == Protocol::Smtp;
-        let transaction = envelope::prepare(transaction, &self.capabilities, self.secure)?;
+        let transaction = self.fitted(transaction)?;
         self.keep_domains(&transaction.recipients);
         let prefer = self.config.chunking == Chunking::Prefer && self.capabilities.supports(Extension::Chunking);
         let id = TransactionId(self.next_id);
@@ -362,10 +355,13 @@ impl Connection {
     /// [`UsageError`] as there.
     pub fn check(&self, transaction: &Transaction) -> Result<(), UsageError> {
         self.may_begin()?;
-        if !self.greeted {
-            return Err(UsageError::NeedsHello);
-        }
-        envelope::prepare(transaction.clone(), &self.capabilities, self.secure).map(drop)
+        self.fitted(transaction.clone()).map(drop)
+    }
+
+    /// A transaction as it can be said to this server.
+    fn fitted(&self, mut transaction: Transaction) -> Result<Transaction, UsageError> {
+        transaction.typed.per_recipient_replies &= self.config.protocol == Protocol::Smtp;
+        envelope::prepare(transaction, &self.capabilities, self.secure)
     }
 
     fn check_limits(&self, transaction: &Transaction) -> Result<(), UsageError> {
@@ -377,38 +373,11 @@ impl Connection {
         if let Some(maximum) = limits.rcpt_max().filter(|&maximum| recipients > maximum) {
             return Err(UsageError::TooManyRecipients { maximum });
         }
-        let mut domains = BTreeSet::new();
-        let fits = transaction.recipients.iter().all(|recipient| self.has_room_for(&recipient.path, &mut domains));
+        let mut room = self.domain_room();
+        let fits = transaction.recipients.iter().all(|recipient| room.take(&recipient.path));
         match limits.rcpt_domain_max().filter(|_| !fits) {
             Some(maximum) => Err(UsageError::TooManyDomains { maximum }),
             None => Ok(()),
-        }
-    }
-
-    fn domain_limit(&self) -> Option<u32> {
-        self.capabilities.limits()?.rcpt_domain_max()
-    }
-
-    /// Whether a recipient is in a domain that this session may send to, besides those that are to be begun with: to these
-    /// it is added.
-    pub(crate) fn has_room_for(&self, path: &ForwardPath, beginning: &mut BTreeSet<String>) -> bool {
-        let Some(maximum) = self.domain_limit() else { return true };
-        let domain = path.domain().unwrap_or_default().to_ascii_lowercase();
-        if self.domains.contains(&domain) || beginning.contains(&domain) {
-            return true;
-        }
-        let room = self.domains.len() + beginning.len() < usize::try_from(maximum).unwrap_or(usize::MAX);
-        if room {
-            beginning.insert(domain);
-        }
-        room
-    }
-
-    /// Where the server limits them, and so at most as many as it allows.
-    fn keep_domains(&mut self, recipients: &[Recipient]) {
-        if self.domain_limit().is_some() {
-            let domains = recipients.iter().map(|recipient| recipient.path.domain().unwrap_or_default());
-            self.domains.extend(domains.map(str::to_ascii_lowercase));
         }
     }
 
@@ -418,7 +387,11 @@ impl Connection {
             _ if self.write_closed => Err(UsageError::Closed),
             // While a chunk may still be refused, RSET may have to come next.
             Session::Ready if self.expected.holds(Expect::Chunk) => Err(UsageError::Busy),
-            Session::Ready if self.current.is_none() && self.awaiting.len() < self.transaction_window() => Ok(()),
+            Session::Ready if self.current.is_some() || self.awaiting.len() >= self.transaction_window() => {
+                Err(UsageError::Busy)
+            }
+            Session::Ready if !self.greeted => Err(UsageError::NeedsHello),
+            Session::Ready => Ok(()),
             _ => Err(UsageError::Busy),
         }
     }

@@ -1,0 +1,61 @@
+//! The domains that the recipients of a session are in, where the server limits how many (RFC 9422 section 4.3).
+
+use alloc::collections::BTreeSet;
+use alloc::string::String;
+
+use super::Connection;
+use crate::address::ForwardPath;
+use crate::transaction::Recipient;
+
+/// What room a session has for recipients of further domains. Recipients take it one after the other.
+pub(crate) struct Room<'a> {
+    /// How many domains the server takes, if it says so.
+    maximum: Option<usize>,
+    kept: &'a BTreeSet<String>,
+    taken: BTreeSet<String>,
+}
+
+impl Room<'_> {
+    /// Takes the room that a recipient needs. False when there is none.
+    pub(crate) fn take(&mut self, path: &ForwardPath) -> bool {
+        let Some(maximum) = self.maximum else { return true };
+        let domain = domain_of(path);
+        if self.kept.contains(&domain) || self.taken.contains(&domain) {
+            return true;
+        }
+        let room = self.kept.len() + self.taken.len() < maximum;
+        if room {
+            self.taken.insert(domain);
+        }
+        room
+    }
+
+    /// Whether no recipient of another domain fits.
+    pub(super) fn is_full(&self) -> bool {
+        self.maximum.is_some_and(|maximum| self.kept.len() + self.taken.len() >= maximum)
+    }
+}
+
+fn domain_of(path: &ForwardPath) -> String {
+    path.domain().unwrap_or_default().to_ascii_lowercase()
+}
+
+impl Connection {
+    /// The limit that the server announces.
+    pub(super) fn domain_limit(&self) -> Option<u32> {
+        self.capabilities.limits()?.rcpt_domain_max()
+    }
+
+    /// The room that is left.
+    pub(crate) fn domain_room(&self) -> Room<'_> {
+        let maximum = self.domain_limit().map(|maximum| usize::try_from(maximum).unwrap_or(usize::MAX));
+        Room { maximum, kept: &self.domains, taken: BTreeSet::new() }
+    }
+
+    /// Remembers whom is sent to. Where there is a limit, and so at most as many domains as it allows.
+    pub(super) fn keep_domains(&mut self, recipients: &[Recipient]) {
+        if self.domain_limit().is_some() {
+            self.domains.extend(recipients.iter().map(|recipient| domain_of(&recipient.path)));
+        }
+    }
+}
