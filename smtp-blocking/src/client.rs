@@ -206,9 +206,7 @@ impl<S: Stream> Client<S> {
     /// [`Error`] when nobody was accepted. The report is in it, if the server was asked at all.
     pub fn send(&mut self, transaction: Transaction, message: impl BufRead) -> Result<Report, Error> {
         self.prepare();
-        let begun = self.dialogue.connection.begin(transaction);
-        let id = self.dialogue.started(begun)?;
-        self.complete(id, message)
+        self.deliver(transaction, message)
     }
 
     /// Sends one message in as many transactions as the server needs for its recipients: see
@@ -224,6 +222,7 @@ impl<S: Stream> Client<S> {
         transaction: Transaction,
         mut message: impl FnMut() -> io::Result<R>,
     ) -> Result<Report, Error> {
+        self.prepare();
         let checked = self.dialogue.connection.check(&transaction);
         self.dialogue.started(checked)?;
         let mut submission = Submission::new(transaction);
@@ -233,17 +232,9 @@ impl<S: Stream> Client<S> {
                 Ok(message) => message,
                 Err(error) => break Some(Error::unreadable(error)),
             };
-            match self.send(part, message) {
-                Ok(report) => submission.completed(report),
-                Err(error) => {
-                    if let Some(report) = error.report() {
-                        submission.completed(report.clone());
-                    }
-                    // After a refusal the others may fare better; anything else ends it.
-                    if error.report().is_none() || self.dialogue.connection.close_reason().is_some() {
-                        break Some(error);
-                    }
-                }
+            let result = self.deliver(part, message);
+            if let Some(error) = self.dialogue.part_completed(&mut submission, result) {
+                break Some(error);
             }
         };
         self.dialogue.merged(submission.into_report(), failed)
@@ -294,6 +285,13 @@ impl<S: Stream> Client<S> {
         let started = start(&mut self.dialogue.connection);
         self.dialogue.started(started)?;
         let id = self.dialogue.connection.transaction().ok_or(UsageError::NoTransaction)?;
+        self.complete(id, message)
+    }
+
+    /// Does a whole transaction.
+    fn deliver(&mut self, transaction: Transaction, message: impl BufRead) -> Result<Report, Error> {
+        let begun = self.dialogue.connection.begin(transaction);
+        let id = self.dialogue.started(begun)?;
         self.complete(id, message)
     }
 
@@ -403,17 +401,9 @@ impl<S: Stream> Client<S> {
         while self.dialogue.connection.poll_event().is_some() {}
         let mut greeting = None;
         loop {
-            match self.next_event()? {
-                Event::Reply(reply) => return Ok(reply),
-                // XCLIENT is done when the hello behind the new greeting is.
-                Event::Greeting(reply) if self.dialogue.connection.config().automatic_hello => greeting = Some(reply),
-                Event::Greeting(reply) => return Ok(reply),
-                Event::Ready => {
-                    if let Some(reply) = greeting {
-                        return Ok(reply);
-                    }
-                }
-                _ => {}
+            let event = self.next_event()?;
+            if let Some(reply) = self.dialogue.answer(event, &mut greeting) {
+                return Ok(reply);
             }
         }
     }

@@ -4,8 +4,8 @@ use std::fmt;
 use std::io;
 
 use smtp_proto::{
-    Config, Connection, Event, Failure, Reply, Report, Security, SecurityReport, Setup, Step, Time, TransactionId,
-    UsageError,
+    Config, Connection, Event, Failure, Reply, Report, Security, SecurityReport, Setup, Step, Submission, Time,
+    TransactionId, UsageError,
 };
 
 use crate::error::Error;
@@ -133,6 +133,36 @@ impl Dialogue {
     /// [`Error`] when none was.
     pub fn completed(&mut self, report: Report) -> Result<Report, Error> {
         report.into_result(self.connection.close_reason()).map_err(|failure| self.failed(failure))
+    }
+
+    /// One of a message's several transactions has come to its end. If that ends the whole, why.
+    pub fn part_completed(&self, submission: &mut Submission, result: Result<Report, Error>) -> Option<Error> {
+        let error = match result {
+            Ok(report) => {
+                submission.completed(report);
+                return None;
+            }
+            Err(error) => error,
+        };
+        let Some(report) = error.report() else { return Some(error) };
+        submission.completed(report.clone());
+        // After a refusal the others may fare better; on a session that is over nobody does.
+        self.connection.close_reason().is_some().then_some(error)
+    }
+
+    /// The reply that an event is to a verb, if it is one. The reply to XCLIENT is the new greeting, and the verb is done when
+    /// the hello behind it is; until then it waits in `greeting`.
+    pub fn answer(&self, event: Event, greeting: &mut Option<Reply>) -> Option<Reply> {
+        match event {
+            Event::Reply(reply) => Some(reply),
+            Event::Greeting(reply) if self.connection.config().automatic_hello => {
+                *greeting = Some(reply);
+                None
+            }
+            Event::Greeting(reply) => Some(reply),
+            Event::Ready => greeting.take(),
+            _ => None,
+        }
     }
 
     /// The report of one message's several transactions, of which the last one may have failed in a way that ended it.

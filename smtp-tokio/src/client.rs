@@ -240,9 +240,7 @@ impl<S: Duplex> Client<S> {
         message: impl AsyncBufRead + Unpin,
     ) -> Result<Report, Error> {
         self.prepare().await;
-        let begun = self.dialogue.connection.begin(transaction);
-        let id = self.dialogue.started(begun)?;
-        self.complete(id, message).await
+        self.deliver(transaction, message).await
     }
 
     /// Sends one message in as many transactions as the server needs for its recipients: see
@@ -258,6 +256,7 @@ impl<S: Duplex> Client<S> {
         transaction: Transaction,
         mut message: impl FnMut() -> io::Result<R>,
     ) -> Result<Report, Error> {
+        self.prepare().await;
         let checked = self.dialogue.connection.check(&transaction);
         self.dialogue.started(checked)?;
         let mut submission = Submission::new(transaction);
@@ -267,17 +266,9 @@ impl<S: Duplex> Client<S> {
                 Ok(message) => message,
                 Err(error) => break Some(Error::unreadable(error)),
             };
-            match self.send(part, message).await {
-                Ok(report) => submission.completed(report),
-                Err(error) => {
-                    if let Some(report) = error.report() {
-                        submission.completed(report.clone());
-                    }
-                    // After a refusal the others may fare better; anything else ends it.
-                    if error.report().is_none() || self.dialogue.connection.close_reason().is_some() {
-                        break Some(error);
-                    }
-                }
+            let result = self.deliver(part, message).await;
+            if let Some(error) = self.dialogue.part_completed(&mut submission, result) {
+                break Some(error);
             }
         };
         self.dialogue.merged(submission.into_report(), failed)
@@ -331,6 +322,13 @@ impl<S: Duplex> Client<S> {
         self.complete(id, message).await
     }
 
+    /// Does a whole transaction.
+    async fn deliver(&mut self, transaction: Transaction, message: impl AsyncBufRead + Unpin) -> Result<Report, Error> {
+        let begun = self.dialogue.connection.begin(transaction);
+        let id = self.dialogue.started(begun)?;
+        self.complete(id, message).await
+    }
+
     /// Drives a transaction to its report.
     async fn complete(&mut self, id: TransactionId, mut message: impl AsyncBufRead + Unpin) -> Result<Report, Error> {
         self.begun = true;
@@ -361,7 +359,9 @@ impl<S: Duplex> Client<S> {
             let written = if chunk.is_empty() { body.finish().map(|()| None) } else { body.write(chunk).map(Some) };
             match written {
                 Ok(None) => return Ok(()),
-                Ok(Some(0)) => self.turn().await,
+                Ok(Some(0)) => {
+                    self.turn().await;
+                }
                 Ok(Some(taken)) => message.consume(taken),
                 Err(error) => return Err(Error::Content { error, report: self.dialogue.report_of(id) }),
             }
@@ -442,17 +442,9 @@ impl<S: Duplex> Client<S> {
         self.begun = true;
         let mut greeting = None;
         let reply = loop {
-            match self.next_event().await? {
-                Event::Reply(reply) => break reply,
-                // XCLIENT is done when the hello behind the new greeting is.
-                Event::Greeting(reply) if self.dialogue.connection.config().automatic_hello => greeting = Some(reply),
-                Event::Greeting(reply) => break reply,
-                Event::Ready => {
-                    if let Some(reply) = greeting {
-                        break reply;
-                    }
-                }
-                _ => {}
+            let event = self.next_event().await?;
+            if let Some(reply) = self.dialogue.answer(event, &mut greeting) {
+                break reply;
             }
         };
         self.begun = false;
@@ -476,11 +468,10 @@ impl<S: Duplex> Client<S> {
             if let Some(error) = self.dialogue.over() {
                 return Err(error);
             }
-            // The core has something to compute, a few milliseconds at a time: others may have their turn in between.
-            if self.dialogue.connection.poll_timeout(self.now()).is_some_and(|left| left.is_zero()) {
+            if self.turn().await {
+                // The core may be computing, a few milliseconds at a time: others may have their turn in between.
                 yield_now().await;
             }
-            self.turn().await;
         }
     }
 
@@ -508,15 +499,16 @@ impl<S: Duplex> Client<S> {
     }
 
     /// Moves octets in both directions, whichever goes, so that neither side can block the other. Ends when some have moved
-    /// or time has run out; each octet is accounted for before it waits, so that it can be dropped while it does.
-    async fn turn(&mut self) {
+    /// or time has run out; each octet is accounted for before it waits, so that it can be dropped while it does. Whether
+    /// time had run out.
+    async fn turn(&mut self) -> bool {
         poll_fn(|cx| {
             let wrote = self.poll_transmit(cx);
             let read = self.poll_receive(cx);
             let late = self.poll_deadline(cx);
-            if wrote || read || late { Poll::Ready(()) } else { Poll::Pending }
+            if wrote || read || late { Poll::Ready(late) } else { Poll::Pending }
         })
-        .await;
+        .await
     }
 
     /// Writes what can be written. Whether that was anything.
