@@ -5,6 +5,7 @@ use std::fs;
 use std::sync::{Mutex, PoisonError};
 
 use libtest_mimic::{Failed, Trial};
+use smtp_conformance::sasl_server::MECHANISMS;
 use smtp_driver::Error;
 use smtp_proto::sasl::{AuthFailureKind, Choice, ChooseError, Credentials, Secret};
 use smtp_proto::{Failure, ForwardPath, TlsMode};
@@ -13,17 +14,7 @@ use crate::session::Session;
 use crate::{Lines, Message, Place, Places, Target, from, same, trial};
 
 /// What the library can do for each kind of credentials, strongest first.
-const PASSWORD: &[&str] = &[
-    "SCRAM-SHA-512-PLUS",
-    "SCRAM-SHA-256-PLUS",
-    "SCRAM-SHA-1-PLUS",
-    "SCRAM-SHA-512",
-    "SCRAM-SHA-256",
-    "SCRAM-SHA-1",
-    "CRAM-MD5",
-    "PLAIN",
-    "LOGIN",
-];
+const PASSWORD: &[&str] = MECHANISMS.split_at(9).0;
 const TOKEN: &[&str] = &["OAUTHBEARER", "XOAUTH2"];
 const EXTERNAL: &str = "EXTERNAL";
 
