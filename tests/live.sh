@@ -3,7 +3,8 @@
 # temporary directory, and runs the program "live" of smtp-conformance on them, with every test twice: by the
 # blocking driver and by Tokio's. Whatever happens, all that was started is stopped and the directory removed.
 #
-#   tests/live.sh [ARGUMENT...]     the arguments go to the program; without any, it tests everything
+#   tests/live.sh [ARGUMENT...]     the arguments go to the program; without any, it tests everything, and the
+#                                   sendmail examples as tools
 #   tests/live.sh tokio::           tests by one driver only
 #   LIVE_KEEP=1 tests/live.sh       keeps the directory, with the logs and the mail
 #
@@ -43,6 +44,8 @@ dovecot=$(free_ports 4)
 "$live/dovecot.sh" "$work" "$dovecot" "$postfix" >>"$work/ready"
 aiosmtpd=$(free_ports 5)
 "$live/aiosmtpd.sh" "$work" "$aiosmtpd" >>"$work/ready"
+
+[ $# -gt 0 ] || "$live/sendmail.sh" "$work" "$postfix"
 
 # In the background and in a session of its own, like the servers: a signal then interrupts the wait at
 # once, and stop.sh ends the program too, with all that cargo had started.
