@@ -8,9 +8,9 @@ use std::time::{Duration, Instant};
 use smtp_driver::{Dialogue, Error, Transcript, TranscriptHook};
 use smtp_proto::sasl::ChannelBindings;
 use smtp_proto::{
-    Capabilities, CloseReason, CommandLine, Config, Connection, Event, Failure, OriginalClient, Recipient, Reply,
-    Report, Security, SecurityReport, Setup, State, Step, Submission, Time, TlsPolicy, Transaction, TransactionId,
-    UsageError,
+    Capabilities, CloseReason, CommandLine, Config, Connection, ContentUrl, Event, Failure, OriginalClient, Recipient,
+    Reply, Report, Security, SecurityReport, Setup, State, Step, Submission, Time, TlsPolicy, Transaction,
+    TransactionId, UsageError,
 };
 
 use crate::stream::Stream;
@@ -276,15 +276,25 @@ impl<S: Stream> Client<S> {
         self.complete_by_hand(Connection::bdat, message)
     }
 
+    /// Has the server fetch the message of a transaction by hand: see [`Connection::burl`].
+    ///
+    /// # Errors
+    ///
+    /// [`Error`] as for [`send`](Self::send).
+    pub fn burl(&mut self, url: &ContentUrl) -> Result<Report, Error> {
+        self.complete_by_hand(|connection| connection.burl(url), &b""[..])
+    }
+
     fn complete_by_hand(
         &mut self,
         start: impl FnOnce(&mut Connection) -> Result<(), UsageError>,
         message: impl BufRead,
     ) -> Result<Report, Error> {
         self.prepare();
+        let id = self.dialogue.connection.transaction();
         let started = start(&mut self.dialogue.connection);
         self.dialogue.started(started)?;
-        let id = self.dialogue.connection.transaction().ok_or(UsageError::NoTransaction)?;
+        let id = id.ok_or(UsageError::NoTransaction)?;
         self.complete(id, message)
     }
 

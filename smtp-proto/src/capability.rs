@@ -18,6 +18,8 @@ pub enum Extension {
     Auth,
     /// BINARYMIME, RFC 3030.
     BinaryMime,
+    /// BURL, RFC 4468.
+    Burl,
     /// CHUNKING, RFC 3030.
     Chunking,
     /// DELIVERBY, RFC 2852.
@@ -57,6 +59,7 @@ impl Extension {
             Self::EightBitMime => "8BITMIME",
             Self::Auth => "AUTH",
             Self::BinaryMime => "BINARYMIME",
+            Self::Burl => "BURL",
             Self::Chunking => "CHUNKING",
             Self::DeliverBy => "DELIVERBY",
             Self::Dsn => "DSN",

@@ -1,5 +1,6 @@
 //! Commands, as octets on the wire. The one place where a verb is written and a command line is ended.
 
+mod content_url;
 mod original_client;
 
 use alloc::boxed::Box;
@@ -8,6 +9,7 @@ use core::fmt::{self, Write};
 
 use bytes::BufMut;
 
+pub use self::content_url::ContentUrl;
 pub use self::original_client::{ClientAttribute, OriginalClient};
 pub(crate) use self::original_client::{XCLIENT, XFORWARD};
 use crate::address::HelloName;
@@ -166,6 +168,9 @@ pub enum CommandError {
     /// It is not a domain, nor one behind `@`, nor the name of a queue behind `#` (RFC 1985 section 5.1).
     #[error("not a node of ETRN")]
     Node,
+    /// It is not an absolute URL (RFC 3986 section 4.3).
+    #[error("not an absolute URL")]
+    Url,
     /// The verb changes the state of the session, which the core has to know of.
     #[error("{verb} changes the state of the session: use {instead}")]
     Reserved {
@@ -185,8 +190,7 @@ const RESERVED: &[(&str, &str)] = &[
     ("RCPT", "Connection::begin or Connection::rcpt"),
     ("DATA", "Connection::begin or Connection::data"),
     ("BDAT", "Connection::begin"),
-    // Has the server fetch content (RFC 4468), of which the connection would know nothing.
-    ("BURL", "Connection::begin"),
+    ("BURL", "Connection::burl"),
     ("RSET", "Connection::reset"),
     ("STARTTLS", "Connection::starttls"),
     ("AUTH", "a method for authentication"),
@@ -246,7 +250,7 @@ impl CommandLine {
         Self::new(&["VRFY ", address, parameter].concat())
     }
 
-    /// EXPN: who is on this list? One member a line of the reply.
+    /// EXPN: who is on this list? The answer names them: [`Reply::members`](crate::Reply::members).
     ///
     /// # Errors
     ///
@@ -274,7 +278,7 @@ impl CommandLine {
         Ok(Self { extension: Some("ETRN"), ..Self::new(&["ETRN ", node].concat())? })
     }
 
-    /// HELP, on a topic or, if that is empty, in general.
+    /// HELP, on a topic or, if that is empty, in general. The answer's text is [`Reply::help`](crate::Reply::help).
     ///
     /// # Errors
     ///

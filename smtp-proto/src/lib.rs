@@ -150,7 +150,7 @@ pub use address::{AddressError, ForwardPath, HelloName, ReversePath};
 pub use advice::Advice;
 pub use body::{BodyError, DotStuffer, LineEndings, LongLines};
 pub use capability::{Capabilities, Extension, FutureRelease, Limits};
-pub use command::{ClientAttribute, Command, CommandError, CommandLine, OriginalClient};
+pub use command::{ClientAttribute, Command, CommandError, CommandLine, ContentUrl, OriginalClient};
 pub use config::{Chunking, Config, Protocol, Security, Timeouts};
 pub use connection::{Body, Connection, Piece, Received, State, Transmit};
 pub use date_time::{DateTime, DateTimeError};
@@ -162,8 +162,8 @@ pub use parameter::{
     Ret, Tracking, ValidSince, xtext,
 };
 pub use reply::{
-    EnhancedCode, QueueRun, Reply, ReplyCode, ReplyDecoder, ReplyError, ReplyLimits, ReplyRef, Severity, Verification,
-    parse_reply,
+    EnhancedCode, Member, QueueRun, Reply, ReplyCode, ReplyDecoder, ReplyError, ReplyLimits, ReplyRef, Severity,
+    Verification, parse_reply,
 };
 pub use report::Report;
 pub use setup::{SecurityReport, Setup, StartTls, Step, TlsMode, TlsPolicy};

@@ -12,9 +12,9 @@ use std::time::Duration;
 use smtp_driver::{Dialogue, Error, Transcript, TranscriptHook};
 use smtp_proto::sasl::ChannelBindings;
 use smtp_proto::{
-    Capabilities, CloseReason, CommandLine, Config, Connection, Event, Failure, OriginalClient, Recipient, Reply,
-    Report, Security, SecurityReport, Setup, State, Step, Submission, Time, TlsPolicy, Transaction, TransactionId,
-    UsageError,
+    Capabilities, CloseReason, CommandLine, Config, Connection, ContentUrl, Event, Failure, OriginalClient, Recipient,
+    Reply, Report, Security, SecurityReport, Setup, State, Step, Submission, Time, TlsPolicy, Transaction,
+    TransactionId, UsageError,
 };
 use tokio::io::{AsyncBufRead, AsyncBufReadExt, AsyncRead, AsyncWrite, ReadBuf};
 use tokio::task::yield_now;
@@ -310,15 +310,25 @@ impl<S: Duplex> Client<S> {
         self.complete_by_hand(Connection::bdat, message).await
     }
 
+    /// Has the server fetch the message of a transaction by hand: see [`Connection::burl`].
+    ///
+    /// # Errors
+    ///
+    /// [`Error`] as for [`send`](Self::send).
+    pub async fn burl(&mut self, url: &ContentUrl) -> Result<Report, Error> {
+        self.complete_by_hand(|connection| connection.burl(url), &b""[..]).await
+    }
+
     async fn complete_by_hand(
         &mut self,
         start: impl FnOnce(&mut Connection) -> Result<(), UsageError>,
         message: impl AsyncBufRead + Unpin,
     ) -> Result<Report, Error> {
         self.prepare().await;
+        let id = self.dialogue.connection.transaction();
         let started = start(&mut self.dialogue.connection);
         self.dialogue.started(started)?;
-        let id = self.dialogue.connection.transaction().ok_or(UsageError::NoTransaction)?;
+        let id = id.ok_or(UsageError::NoTransaction)?;
         self.complete(id, message).await
     }
 

@@ -108,6 +108,7 @@ fn act<'a>(script: &Script, client: Client<ScriptedStream<'a>>, peer: &RefCell<P
             }
             Verb::Data(message) => session.data(reader(message)).map(|report| lines.extend(report_lines(&report))),
             Verb::Bdat(message) => session.bdat(reader(message)).map(|report| lines.extend(report_lines(&report))),
+            Verb::Burl(url) => session.burl(url).map(|report| lines.extend(report_lines(&report))),
             Verb::Mail(transaction) => {
                 session.mail(transaction.clone()).map(|reply| lines.push(format!("reply: {reply}")))
             }

@@ -195,6 +195,7 @@ impl Runner<'_> {
             Verb::Rcpt(recipient) => self.connection.rcpt(recipient.clone()),
             Verb::Data(_) => self.connection.data(),
             Verb::Bdat(_) => self.connection.bdat(),
+            Verb::Burl(url) => self.connection.burl(url).map(|()| self.content_complete()),
             Verb::Ehlo => self.connection.ehlo(),
             Verb::Helo => self.connection.helo(),
             Verb::Noop => self.connection.noop(),
@@ -209,6 +210,13 @@ impl Runner<'_> {
             Err(error) => self.refuse(&error),
         }
         true
+    }
+
+    /// All of a message is queued.
+    fn content_complete(&mut self) {
+        let pending = self.connection.poll_transmit().map_or(0, |out| out.len());
+        self.terminators.resize(self.begun, usize::MAX);
+        self.terminators[self.begun - 1] = self.peer.received.len() + pending;
     }
 
     fn refuse(&mut self, error: &UsageError) {
@@ -264,7 +272,7 @@ impl Runner<'_> {
                     true
                 }
                 (Event::Completed(report), verb) => {
-                    let told = matches!(verb, Verb::Send(..) | Verb::Data(_) | Verb::Bdat(_));
+                    let told = matches!(verb, Verb::Send(..) | Verb::Data(_) | Verb::Bdat(_) | Verb::Burl(_));
                     if told {
                         let lines: Vec<_> = report_lines(&report).collect();
                         self.told.last_mut().expect("an act has begun").extend(lines);
@@ -322,9 +330,7 @@ impl Runner<'_> {
         };
         match poured {
             Ok(0) if rest.is_empty() => {
-                let pending = self.connection.poll_transmit().map_or(0, |out| out.len());
-                self.terminators.resize(self.begun, usize::MAX);
-                self.terminators[self.begun - 1] = self.peer.received.len() + pending;
+                self.content_complete();
                 true
             }
             Ok(taken) => {

@@ -25,8 +25,8 @@ use std::path::Path;
 
 use smtp_proto::sasl::Credentials;
 use smtp_proto::{
-    BodyType, Chunking, CommandLine, Config, ForwardPath, HelloName, LineEndings, LongLines, OnRefusal, OriginalClient,
-    Recipient, ReversePath, Setup, TlsPolicy, Transaction,
+    BodyType, Chunking, CommandLine, Config, ContentUrl, ForwardPath, HelloName, LineEndings, LongLines, OnRefusal,
+    OriginalClient, Recipient, ReversePath, Setup, TlsPolicy, Transaction,
 };
 
 /// What stands for a TLS handshake: the server's part, after which the same stream goes on as if within TLS. Anything else
@@ -99,6 +99,8 @@ pub enum Verb {
     Data(Message),
     /// `! bdat [unreadable]`
     Bdat(Message),
+    /// `! burl URL`
+    Burl(ContentUrl),
     /// `! ehlo`
     Ehlo,
     /// `! helo`
@@ -318,6 +320,7 @@ fn verb_of(line: &str, octets: Vec<u8>) -> Result<Verb, String> {
         }
         "data" => Verb::Data(message),
         "bdat" => Verb::Bdat(message),
+        "burl" => Verb::Burl(ContentUrl::parse(arguments).map_err(|error| error.to_string())?),
         "ehlo" => Verb::Ehlo,
         "helo" => Verb::Helo,
         "noop" => Verb::Noop,

@@ -121,6 +121,7 @@ async fn act<'a>(
             Verb::Send(transaction, message) => session.send(transaction.clone(), reader(message)).await.map(report),
             Verb::Data(message) => session.data(reader(message)).await.map(report),
             Verb::Bdat(message) => session.bdat(reader(message)).await.map(report),
+            Verb::Burl(url) => session.burl(url).await.map(report),
             Verb::Mail(transaction) => session.mail(transaction.clone()).await.map(reply),
             Verb::Rcpt(recipient) => session.rcpt(recipient.clone()).await.map(reply),
             Verb::Ehlo => session.ehlo().await.map(reply),

@@ -305,8 +305,12 @@ fn docmd() {
         let unknown = client.command(&line(CommandLine::vrfy("b"))).await.unwrap();
         assert_eq!((pair(&unknown), unknown.verification()), ((550, "unknown"), Verification::Refused));
         let list = client.command(&line(CommandLine::expn("staff"))).await.unwrap();
-        assert_eq!(list.lines().collect::<Vec<_>>(), [&b"<a@x.example>"[..], b"<b@x.example>"]);
-        assert_eq!(client.command(&line(CommandLine::help(""))).await.unwrap().text(), b"see\nRFC 5321");
+        assert_eq!(
+            list.members().map(|member| member.as_str()).collect::<Vec<_>>(),
+            ["<a@x.example>", "<b@x.example>"]
+        );
+        let help = client.command(&line(CommandLine::help(""))).await.unwrap();
+        assert_eq!(help.help().unwrap().collect::<Vec<_>>(), [&b"see"[..], b"RFC 5321"]);
         assert_eq!(pair(&client.noop().await.unwrap()), (500, "what?"));
         assert_eq!(pair(&client.reset().await.unwrap()), (250, "flushed"));
         assert_eq!(pair(&client.command(&line(CommandLine::new("X-private one two"))).await.unwrap()), (299, "more\n"));

@@ -1,8 +1,12 @@
 //! The content of a message, while the server waits for it.
 
 use super::Connection;
+use super::envelope::require;
 use super::phase::{Content, Session};
 use crate::body::{BodyError, FINISH};
+use crate::capability::Extension;
+use crate::command::ContentUrl;
+use crate::error::UsageError;
 use crate::event::CloseReason;
 
 /// Takes the content of the message that the server is ready for. From [`Connection::body`].
@@ -46,6 +50,24 @@ impl Body<'_> {
             self.connection.close(CloseReason::Aborted);
         }
         written
+    }
+
+    /// Has the server fetch what comes next from elsewhere (BURL, RFC 4468), where the content goes by BDAT. False when that
+    /// has to wait, as a [`write`](Self::write) of which nothing was taken has to; then what was written before may have
+    /// become a chunk.
+    ///
+    /// What is fetched is not looked at: whether its line ends and octets are as they were declared is for the caller to
+    /// know.
+    ///
+    /// # Errors
+    ///
+    /// [`UsageError`] when the server does not offer it or the content goes by DATA. Nothing was sent, and the body goes on.
+    pub fn fetch(&mut self, url: &ContentUrl) -> Result<bool, UsageError> {
+        require(Extension::Burl, &self.connection.capabilities)?;
+        match &self.connection.session {
+            Session::Content(Content::Lines(_)) => Err(UsageError::NeedsBdat),
+            _ => Ok(self.connection.fetch_chunk(url)),
+        }
     }
 
     /// Ends the message. From the moment that the transport has taken the last octet until the server has answered, its

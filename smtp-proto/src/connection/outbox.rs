@@ -9,7 +9,7 @@ use bytes::BufMut;
 use bytes::buf::Limit;
 
 use super::buffer::Buffer;
-use crate::command::{Command, LINE_LIMIT};
+use crate::command::{Command, ContentUrl, LINE_LIMIT};
 use crate::escape::Escaped;
 
 /// The outgoing stream: what was queued and not yet transmitted, and how far it has come.
@@ -48,24 +48,33 @@ impl Outbox {
     /// Appends AUTH; the initial response, already encoded, is secret.
     pub(super) fn auth(&mut self, mechanism: &str, initial: Option<&str>) {
         // All at once, so that growing leaves no copy of the secret behind.
-        let buffer = self.buffer.room(LINE_LIMIT);
-        for part in ["AUTH ", mechanism, if initial.is_some() { " " } else { "\r\n" }] {
-            buffer.extend_from_slice(part.as_bytes());
-        }
-        self.mark(Kind::Command);
+        self.buffer.room(LINE_LIMIT);
+        self.put(Kind::Command, &["AUTH ", mechanism, if initial.is_some() { " " } else { "\r\n" }]);
         if let Some(initial) = initial {
             self.secret_line(initial);
         }
     }
 
+    /// Appends BURL, by which the server fetches content, all of it or the last of it where it is `last`.
+    pub(super) fn burl(&mut self, url: &ContentUrl, last: bool) {
+        self.buffer.room(LINE_LIMIT);
+        self.put(Kind::Command, &["BURL "]);
+        self.put(Kind::Secret, &[url.expose(), if last { " LAST\r\n" } else { "\r\n" }]);
+    }
+
     /// Appends a line that is secret and returns its length.
     pub(super) fn secret_line(&mut self, line: &str) -> usize {
         let length = line.len() + "\r\n".len();
-        let buffer = self.buffer.room(length);
-        buffer.extend_from_slice(line.as_bytes());
-        buffer.extend_from_slice(b"\r\n");
-        self.mark(Kind::Secret);
+        self.buffer.room(length);
+        self.put(Kind::Secret, &[line, "\r\n"]);
         length
+    }
+
+    fn put(&mut self, kind: Kind, parts: &[&str]) {
+        for part in parts {
+            self.buffer.room(part.len()).extend_from_slice(part.as_bytes());
+        }
+        self.mark(kind);
     }
 
     /// Appends at most `limit` octets of content by way of `write`.

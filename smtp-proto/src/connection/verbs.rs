@@ -15,7 +15,7 @@ use super::extensions;
 use super::phase::{Content, Session};
 use crate::address::HelloName;
 use crate::capability::Extension;
-use crate::command::{Command, CommandLine, LINE_LIMIT, OriginalClient, XCLIENT, XFORWARD};
+use crate::command::{Command, CommandLine, ContentUrl, LINE_LIMIT, OriginalClient, XCLIENT, XFORWARD};
 use crate::config::{Chunking, Protocol};
 use crate::error::UsageError;
 use crate::event::CloseReason;
@@ -42,8 +42,8 @@ impl Connection {
         Ok(id)
     }
 
-    /// Says MAIL by hand: opens a transaction whose further steps are [`rcpt`](Self::rcpt), [`data`](Self::data) or
-    /// [`bdat`](Self::bdat), and [`body`](Self::body). Each is answered by [`Event::Reply`](crate::Event::Reply), and
+    /// Says MAIL by hand: opens a transaction whose further steps are [`rcpt`](Self::rcpt), then [`data`](Self::data) or
+    /// [`bdat`](Self::bdat) and [`body`](Self::body), or [`burl`](Self::burl). Each is answered by [`Event::Reply`](crate::Event::Reply), and
     /// the transaction as a whole by one [`Event::Completed`](crate::Event::Completed). A refusal of MAIL or DATA ends
     /// it; [`reset`](Self::reset) gives it up.
     ///
@@ -106,6 +106,19 @@ impl Connection {
         self.content_by_hand()?;
         envelope::require(Extension::Chunking, &self.capabilities)?;
         self.start_chunks();
+        Ok(())
+    }
+
+    /// Has the server fetch the content of a transaction by hand, all of it (BURL, RFC 4468), once at least one recipient
+    /// was accepted. Where only parts of it are to be fetched, see [`Body::fetch`].
+    ///
+    /// # Errors
+    ///
+    /// [`UsageError`]; nothing was sent. The server has to offer it, which many do only once the client has authenticated.
+    pub fn burl(&mut self, url: &ContentUrl) -> Result<(), UsageError> {
+        self.content_by_hand()?;
+        envelope::require(Extension::Burl, &self.capabilities)?;
+        self.send_url(url, true);
         Ok(())
     }
 

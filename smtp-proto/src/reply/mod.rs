@@ -7,6 +7,7 @@ mod code;
 mod decoder;
 mod etrn;
 mod framing;
+mod member;
 mod queue_id;
 mod verification;
 
@@ -19,6 +20,7 @@ pub use self::code::{EnhancedCode, ReplyCode, Severity};
 pub use self::decoder::ReplyDecoder;
 pub use self::etrn::QueueRun;
 pub use self::framing::{ReplyError, ReplyLimits, parse_reply};
+pub use self::member::Member;
 pub use self::verification::Verification;
 use crate::escape::Escaped;
 
@@ -169,6 +171,39 @@ impl Reply {
         QueueRun::of(self.code)
     }
 
+    /// Who is on the list, by the reply to EXPN (RFC 5321 section 3.5.2): nobody unless that is 2yz.
+    ///
+    /// ```
+    /// # use smtp_proto::{ReplyLimits, parse_reply};
+    /// # let limits = ReplyLimits::default();
+    /// let reply = b"250-2.1.5 Jon Postel <Postel@isi.example>\r\n250 2.1.5 <Fonebone@physics.example>\r\n";
+    /// let (reply, _) = parse_reply(reply, &limits)?.expect("it is complete");
+    /// let reply = reply.to_owned();
+    /// let paths: Vec<_> = reply.members().filter_map(|member| member.path()).collect();
+    /// assert_eq!(paths[1].as_str(), "Fonebone@physics.example");
+    /// assert_eq!(reply.members().next().unwrap().name(), Some("Jon Postel"));
+    /// # Ok::<(), smtp_proto::ReplyError>(())
+    /// ```
+    pub fn members(&self) -> impl Iterator<Item = Member<'_>> {
+        let lines = (self.code.severity() == Severity::Completion).then(|| self.lines()).into_iter().flatten();
+        lines.filter_map(|line| Member::of_line(self.without_enhanced(line)))
+    }
+
+    /// The lines of help, by the reply to HELP (RFC 5321 section 4.1.1.8); `None` unless that is 211, 214 or another 2yz.
+    pub fn help(&self) -> Option<impl Iterator<Item = &[u8]>> {
+        let lines = || self.lines().map(|line| self.without_enhanced(line));
+        (self.code.severity() == Severity::Completion).then(lines)
+    }
+
+    /// A line without the enhanced status code that it may begin with.
+    fn without_enhanced<'a>(&self, line: &'a [u8]) -> &'a [u8] {
+        let word = line.iter().position(|&octet| octet == b' ').unwrap_or(line.len());
+        match EnhancedCode::of_text(self.code, line) {
+            Some(_) => line.get(word + 1..).unwrap_or_default(),
+            None => line,
+        }
+    }
+
     /// What a reply to VRFY says (RFC 5321 section 3.5.3).
     pub fn verification(&self) -> Verification {
         Verification::of(self.code)
@@ -236,6 +271,16 @@ mod tests {
         long.extend_from_slice(b"\r\n");
         let shown = reply(&long).to_string();
         assert!(shown.len() < 530 && shown.ends_with("x ..."));
+    }
+
+    // C-31: help is told apart from its absence, and is the text without the codes.
+    #[test]
+    fn help_and_members() {
+        let help = reply(b"214-2.0.0 Commands:\r\n214-2.0.0\r\n214 HELO\r\n");
+        assert_eq!(help.help().unwrap().collect::<Vec<_>>(), [&b"Commands:"[..], b"", b"HELO"]);
+        assert!(reply(b"502 5.5.1 no help\r\n").help().is_none());
+        assert_eq!(reply(b"550 <a@x.example>\r\n").members().count(), 0);
+        assert_eq!(reply(b"250-a@x.example\r\n250 \r\n").members().count(), 1);
     }
 
     // C-54: the forwarding path of 251 and 551 is offered, never obeyed; garbage gives none.

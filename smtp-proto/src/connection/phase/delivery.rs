@@ -4,7 +4,7 @@ use bytes::BufMut;
 
 use super::{Content, SHUTTING_DOWN, Session, VERDICTS_FOLLOW};
 use crate::body::DotStuffer;
-use crate::command::Command;
+use crate::command::{Command, ContentUrl, LINE_LIMIT};
 use crate::config::Protocol;
 use crate::connection::chunks::Chunks;
 use crate::connection::envelope::{Envelope, GoAhead, Next};
@@ -164,16 +164,50 @@ impl Connection {
 
     /// Sends the staged chunk, if it is full or the last one and may be sent now.
     pub(in crate::connection) fn pump_chunks(&mut self) {
-        let Session::Content(Content::Chunks(chunks)) = &mut self.session else { return };
-        let pipelining = self.config.pipelines(&self.capabilities);
+        let Session::Content(Content::Chunks(chunks)) = &self.session else { return };
         let buffer = self.config.content_buffer();
         let full = chunks.len() >= buffer / 2 && self.outbox.len() + chunks.len() <= buffer;
         let last = chunks.finished;
-        if !(full || last) || !(pipelining || self.expected.is_empty()) {
-            return;
+        if (full || last) && self.may_send_chunk() {
+            self.send_chunk(last);
         }
+    }
+
+    fn may_send_chunk(&self) -> bool {
+        self.config.pipelines(&self.capabilities) || self.expected.is_empty()
+    }
+
+    fn send_chunk(&mut self, last: bool) {
+        let Session::Content(Content::Chunks(chunks)) = &mut self.session else { return };
         let start = self.outbox.end();
         chunks.seal(&mut self.outbox, last);
+        self.chunk_sent(start, last);
+    }
+
+    /// Has the server fetch the next chunk. False when that has to wait.
+    pub(in crate::connection) fn fetch_chunk(&mut self, url: &ContentUrl) -> bool {
+        let Session::Content(Content::Chunks(chunks)) = &self.session else { return false };
+        // What was written before goes before.
+        if chunks.len() > 0 && self.may_send_chunk() {
+            self.send_chunk(false);
+        }
+        let empty = matches!(&self.session, Session::Content(Content::Chunks(chunks)) if chunks.len() == 0);
+        let room = self.outbox.len() + LINE_LIMIT <= self.config.content_buffer();
+        let may = empty && room && self.may_send_chunk();
+        if may {
+            self.send_url(url, false);
+        }
+        may
+    }
+
+    /// Says BURL.
+    pub(in crate::connection) fn send_url(&mut self, url: &ContentUrl, last: bool) {
+        let start = self.outbox.end();
+        self.outbox.burl(url, last);
+        self.chunk_sent(start, last);
+    }
+
+    fn chunk_sent(&mut self, start: u64, last: bool) {
         if last {
             self.on_content_complete(start);
         } else {
