@@ -37,6 +37,10 @@ pub enum Chunking {
     /// By BDAT wherever it is offered (RFC 3030). The content leaves octet by octet as it is given: line ends have to be CRLF
     /// already, since nothing is normalized.
     Prefer,
+    /// As [`Prefer`](Self::Prefer), and where PIPELINING is offered too the first chunk follows RCPT without waiting to hear
+    /// who is accepted: a message no longer than that takes one round trip. The price is that it is sent in vain if nobody
+    /// is. Not in LMTP and not with [`OnRefusal::Abort`](crate::OnRefusal::Abort), where the replies have to be known first.
+    Ahead,
 }
 
 /// How a connection behaves. Start from [`smtp`](Self::smtp) or [`lmtp`](Self::lmtp) and change fields.

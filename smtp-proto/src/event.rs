@@ -33,11 +33,12 @@ pub enum Event {
         /// The server's reply.
         reply: Reply,
     },
-    /// The server is ready for the content: write it to [`Connection::body`](crate::Connection::body).
+    /// It is time for the content: write it to [`Connection::body`](crate::Connection::body).
     BodyRequested {
         /// The transaction.
         id: TransactionId,
-        /// How many recipients were accepted so far, at least one.
+        /// How many recipients were accepted so far: at least one, unless the content goes
+        /// [ahead](crate::Chunking::Ahead) of their replies.
         accepted: usize,
     },
     /// A transaction is over; exactly one for each that was begun. Unless `Closed` follows, the next one may begin.

@@ -103,6 +103,8 @@ smtpd_recipient_restrictions = check_recipient_access pcre:$etc/rcpt_access
 smtpd_data_restrictions = check_sender_access pcre:$etc/data_access
 header_checks = pcre:$etc/header_checks
 smtpd_authorized_xclient_hosts = 127.0.0.1
+smtpd_authorized_xforward_hosts = 127.0.0.1
+fast_flush_domains = lab.test
 
 # The defaults of these two differ between releases. The second one answers 554 and hangs up when something
 # follows a command that has to be the last of its group: the client under test must never do it.
@@ -126,7 +128,7 @@ postscreen_greet_action = enforce
 postscreen_greet_ttl = 1s
 CONF
 
-everything=pipelining,8bitmime,chunking,dsn,size,smtputf8,starttls,etrn,vrfy,enhancedstatuscodes,xclient,auth
+everything=pipelining,8bitmime,chunking,dsn,size,smtputf8,starttls,etrn,vrfy,enhancedstatuscodes,xclient,xforward,auth
 cat >"$etc/master.cf" <<CONF
 127.0.0.1:$((port + 0)) inet n - n - - smtpd
 127.0.0.1:$((port + 1)) inet n - n - - smtpd -o smtpd_tls_wrappermode=yes
@@ -154,6 +156,7 @@ trace    unix       - - n - 0 bounce
 error    unix       - - n - - error
 retry    unix       - - n - - error
 showq    unix       n - n - - showq
+flush    unix       n - n 1000? 0 flush
 postlog  unix-dgram n - n - 1 postlogd
 CONF
 

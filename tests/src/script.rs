@@ -206,7 +206,7 @@ impl Script {
     }
 
     /// `lmtp`, `lock-step`, `manual-hello`, `no-helo`, `strict` (line ends), `space` (for bare line ends), `strict-lines`,
-    /// `strict-replies`, `bdat` (where it is offered), `buffer=N` (octets), `window=N`, `transactions=N`, `tls` (required, by
+    /// `strict-replies`, `bdat` (where it is offered), `bdat=ahead`, `buffer=N` (octets), `window=N`, `transactions=N`, `tls` (required, by
     /// STARTTLS), `slow` (to compute), `login=NAME:PASSWORD`.
     fn configure(&mut self, setting: &str) -> Result<(), String> {
         let number = |text: &str| text.parse::<usize>().map_err(|error| error.to_string());
@@ -219,6 +219,7 @@ impl Script {
             ("space", _) => self.config.line_endings = LineEndings::Space,
             ("strict-lines", _) => self.config.long_lines = LongLines::Strict,
             ("strict-replies", _) => self.config.reply_limits.bare_lf = false,
+            ("bdat", "ahead") => self.config.chunking = Chunking::Ahead,
             ("bdat", _) => self.config.chunking = Chunking::Prefer,
             ("tls", _) => self.tls = true,
             ("slow", _) => self.slow = true,

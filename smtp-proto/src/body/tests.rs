@@ -108,7 +108,7 @@ fn bare_line_endings_by_policy() {
     assert_eq!(by(LineEndings::Space, b"\r.\n").unwrap(), b" . \r\n.\r\n");
 }
 
-// C-45: 998 octets pass whatever the policy, a leading dot counted once; the 999th is found wherever the pieces end.
+// C-45, C-87: 998 octets pass whatever the policy, a leading dot counted once; the 999th is found wherever the pieces end.
 #[test]
 fn long_lines_by_policy() {
     let strict = || DotStuffer::new(LineEndings::Normalize, LongLines::Strict, true);

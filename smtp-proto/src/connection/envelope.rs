@@ -19,8 +19,12 @@ pub(super) struct Envelope {
     transaction: Transaction,
     /// The caller says MAIL, RCPT and DATA one at a time.
     by_hand: bool,
+    /// RSET has to come before MAIL.
+    pub(super) reset_first: bool,
     /// The content is sent by BDAT.
     pub(super) chunked: bool,
+    /// And without waiting for the replies to MAIL and RCPT.
+    pub(super) ahead: bool,
     sender: Sender,
     /// Recipients whose RCPT was queued, and of those the ones whose reply was read.
     asked: usize,
@@ -78,7 +82,9 @@ impl Envelope {
             id,
             transaction,
             by_hand,
+            reset_first: false,
             chunked: false,
+            ahead: false,
             sender: Sender::Unasked,
             asked: 0,
             answered: 0,
@@ -117,9 +123,24 @@ impl Envelope {
         self.transaction.smtputf8
     }
 
+    /// Whether the message is for all or none.
+    pub(super) fn is_for_all_or_none(&self) -> bool {
+        self.transaction.on_refusal == OnRefusal::Abort
+    }
+
     /// Whether the message is for all or none and somebody was refused.
     pub(super) fn is_hopeless(&self) -> bool {
-        self.transaction.on_refusal == OnRefusal::Abort && self.accepted < self.answered
+        self.is_for_all_or_none() && self.accepted < self.answered
+    }
+
+    /// Whether a reply to MAIL, RCPT or DATA is due.
+    pub(super) fn is_asking(&self) -> bool {
+        self.sender == Sender::Asked || self.answered < self.asked || self.data == Data::Asked
+    }
+
+    /// Whether the server has accepted nobody, as far as is known.
+    pub(super) fn has_nobody(&self) -> bool {
+        self.accepted == 0
     }
 
     /// Adds a recipient by hand and returns its index.
@@ -131,11 +152,11 @@ impl Envelope {
     /// The next step. Replies may still be outstanding; whether a command may be sent before them is for the window to
     /// say.
     pub(super) fn next(&self) -> Next {
-        let abort = self.transaction.on_refusal == OnRefusal::Abort;
         let hopeless = self.is_hopeless();
         let all_asked = self.asked == self.transaction.recipients.len();
         let all_answered = self.asked == self.answered;
         match self.sender {
+            Sender::Unasked if self.reset_first => return Next::Send(Expect::Between),
             Sender::Unasked => return Next::Send(Expect::Mail),
             Sender::Refused(_) => {
                 let drained = all_answered && self.data != Data::Asked;
@@ -149,6 +170,9 @@ impl Envelope {
         if !all_asked && !hopeless {
             return Next::Send(Expect::Rcpt(self.asked));
         }
+        if self.ahead && self.is_asking() {
+            return Next::Chunks;
+        }
         if self.sender == Sender::Accepted && all_answered {
             return match self.accepted {
                 0 => Next::Fail,
@@ -159,12 +183,13 @@ impl Envelope {
         }
         // Under `Abort` the go-ahead must not be asked for before it is known that everybody gets the message; by BDAT the
         // content needs none, and so has to wait until it is known that anybody does.
-        if abort || self.chunked { Next::Wait } else { Next::Send(Expect::Data) }
+        if self.is_for_all_or_none() || self.chunked { Next::Wait } else { Next::Send(Expect::Data) }
     }
 
     /// The command whose reply is `expect`.
     pub(super) fn command(&self, expect: Expect) -> Option<Command<'_>> {
         match expect {
+            Expect::Between => Some(Command::Rset),
             Expect::Mail => Some(Command::Mail(&self.transaction)),
             Expect::Rcpt(index) => self.transaction.recipients.get(index).map(Command::Rcpt),
             Expect::Data => Some(Command::Data),
@@ -175,6 +200,7 @@ impl Envelope {
     /// The command was queued.
     pub(super) fn asked(&mut self, expect: Expect) {
         match expect {
+            Expect::Between => self.reset_first = false,
             Expect::Mail => self.sender = Sender::Asked,
             Expect::Rcpt(_) => self.asked += 1,
             Expect::Data => self.data = Data::Asked,
@@ -288,6 +314,9 @@ impl Envelope {
     /// Ends the transaction. `transmitted` is how far the outgoing stream has come.
     pub(super) fn into_report(mut self, transmitted: u64) -> Report {
         if self.end > 0 && self.end <= transmitted {
+            // Whoever is not answered yet may have been accepted all the same.
+            let unanswered = self.transaction.recipients.iter_mut().skip(self.answered);
+            unanswered.for_each(|recipient| recipient.admitted |= recipient.outcome == Outcome::NotSent);
             for recipient in self.open_recipients() {
                 recipient.outcome = Outcome::InDoubt;
             }

@@ -31,6 +31,8 @@ pub(super) enum Expect {
     Final,
     /// RSET of the core's, ending the current transaction.
     Cleanup,
+    /// RSET of the core's between a transaction that may have failed by then and the next.
+    Between,
     /// RSET of the caller's.
     Reset,
     Command,
@@ -49,7 +51,7 @@ impl Expect {
             Self::Rcpt(_) => Phase::Rcpt,
             Self::Data => Phase::DataInit,
             Self::Chunk | Self::LoneDot | Self::Verdict | Self::Final => Phase::DataDone,
-            Self::XClient | Self::Cleanup | Self::Reset | Self::Command => Phase::Command,
+            Self::XClient | Self::Cleanup | Self::Between | Self::Reset | Self::Command => Phase::Command,
             Self::Quit => Phase::Quit,
         }
     }

@@ -351,11 +351,17 @@ impl Connection {
         self.check_limits(&transaction)?;
         let transaction = self.fitted(transaction)?;
         self.keep_domains(&transaction.recipients);
-        let prefer = self.config.chunking == Chunking::Prefer && self.capabilities.supports(Extension::Chunking);
+        let prefer = self.config.chunking != Chunking::Needed && self.capabilities.supports(Extension::Chunking);
         let id = TransactionId(self.next_id);
         self.next_id += 1;
         let mut envelope = Envelope::new(id, transaction, by_hand);
+        envelope.reset_first = self.awaiting.back().is_some_and(|last| last.is_asking() || last.has_nobody());
         envelope.chunked = envelope.is_binary() || prefer;
+        envelope.ahead = prefer
+            && self.config.chunking == Chunking::Ahead
+            && self.config.protocol == Protocol::Smtp
+            && self.config.pipelines(&self.capabilities)
+            && !(by_hand || envelope.is_for_all_or_none());
         self.current = Some(envelope);
         Ok(id)
     }

@@ -7,8 +7,7 @@ use std::time::Duration;
 
 use smtp_driver::Error;
 use smtp_proto::{
-    Chunking, Config, Failure, ForwardPath, OnRefusal, Outcome, Report, ReversePath, Security, Setup, TlsPolicy,
-    Transaction,
+    Config, Failure, ForwardPath, OnRefusal, Outcome, Report, ReversePath, Security, Setup, TlsPolicy, Transaction,
 };
 use smtp_tokio::{Client, Duplex};
 use tokio::io::{BufReader, BufStream};
@@ -86,9 +85,7 @@ impl Post {
         config.pipelining = self.plan.pipelines;
         config.pipeline_window = self.plan.window;
         config.body_buffer = self.plan.buffer;
-        if self.plan.chunking {
-            config.chunking = Chunking::Prefer;
-        }
+        config.chunking = self.plan.chunking;
         config
     }
 

@@ -1,5 +1,6 @@
 //! The server's part from DATA or BDAT to the final replies.
 
+use smtp_proto::Chunking;
 use tokio::time::sleep;
 
 use super::server::{Go, Over, Session};
@@ -53,11 +54,20 @@ impl Session {
     pub(super) async fn bdat(&mut self, line: &str) -> Go {
         let mut words = line.split(' ').skip(1);
         let (size, last) = (words.next().and_then(|size| size.parse::<usize>().ok()), words.next() == Some("LAST"));
-        let Some(size) = size.filter(|_| self.sender && !self.accepted.is_empty()) else {
+        let nobody = !self.sender || self.accepted.is_empty();
+        let ahead = self.plan.chunking == Chunking::Ahead && self.plan.pipelines && self.offers_pipelining();
+        let Some(size) = size.filter(|_| ahead || !nobody) else {
             self.violation(format!("{line} is out of place"));
             return Err(Over);
         };
         let send = self.send;
+        if nobody {
+            // They come whether anybody is to have them or not.
+            self.fill_for(size).await?;
+            self.input.drain(..size);
+            self.ledger.borrow_mut().count("chunks for nobody");
+            return self.say(503, &format!("m{send} r* has nobody")).await;
+        }
         self.fill_for(size / 2).await?;
         let early = !self.spoiled && size > 0 && self.trouble_amid(size).await?;
         self.spoiled |= early;

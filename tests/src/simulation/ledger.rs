@@ -241,7 +241,7 @@ pub struct Tally(BTreeMap<&'static str, u64>);
 
 impl Tally {
     /// Everything that has to happen at least once in a long run.
-    pub const KINDS: [&'static str; 35] = [
+    pub const KINDS: [&'static str; 36] = [
         "sessions",
         "sends",
         "accepted",
@@ -263,6 +263,7 @@ impl Tally {
         "contents by DATA",
         "contents by BDAT",
         "contents for nobody",
+        "chunks for nobody",
         "early refusals",
         "421",
         "hung up",

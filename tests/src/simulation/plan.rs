@@ -3,7 +3,7 @@
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use smtp_proto::OnRefusal;
+use smtp_proto::{Chunking, OnRefusal};
 
 use crate::peer::random;
 
@@ -113,8 +113,8 @@ pub struct Plan {
     pub pipelines: bool,
     /// Octets of commands that may be unanswered.
     pub window: usize,
-    /// Whether the client prefers BDAT.
-    pub chunking: bool,
+    /// When the client uses BDAT.
+    pub chunking: Chunking,
     /// Octets of content that the client holds.
     pub buffer: usize,
     /// How long the client waits for anything.
@@ -168,7 +168,7 @@ impl Plan {
             offers,
             pipelines: !dice.one_in(4),
             window: dice.pick(&[4096, 4096, 60]),
-            chunking: dice.one_in(2),
+            chunking: dice.pick(&[Chunking::Needed, Chunking::Prefer, Chunking::Ahead, Chunking::Ahead]),
             buffer: dice.pick(&[1024, 8 * 1024, 32 * 1024]),
             patience: dice.ticks(20..=80),
             // So that a long message is not under way for ever.

@@ -69,7 +69,9 @@ impl Connection {
     }
 
     pub(super) fn on_envelope(&mut self, expect: Expect, reply: Reply) {
-        let Some(envelope) = &mut self.current else { return };
+        // Also one whose content is complete, where that went ahead.
+        let mut open = self.awaiting.iter_mut().chain(&mut self.current);
+        let Some(envelope) = open.find(|envelope| envelope.is_asking()) else { return };
         let by_hand = envelope.is_by_hand();
         if by_hand {
             self.session = Session::Ready;
@@ -87,6 +89,7 @@ impl Connection {
                 if !by_hand {
                     self.events.push_back(Event::Recipient { id: envelope.id(), index, reply });
                 }
+                self.end_in_vain();
             }
             _ => match envelope.on_data(&reply) {
                 GoAhead::Content => {
@@ -131,7 +134,7 @@ impl Connection {
     }
 
     /// A server that refuses RSET may still hold a transaction, and would mix it with the next.
-    fn close_unless_reset(&mut self, reply: Reply) {
+    pub(super) fn close_unless_reset(&mut self, reply: Reply) {
         if reply.code().severity() != Severity::Completion && reply.code().get() != SHUTTING_DOWN {
             self.close(CloseReason::Refused { phase: Phase::Command, reply });
         }
@@ -174,7 +177,10 @@ impl Connection {
     }
 
     fn may_send_chunk(&self) -> bool {
-        self.config.pipelines(&self.capabilities) || self.expected.is_empty()
+        // One goes ahead of the recipients. If they turn out to be nobody, little was sent in vain, and a server that counts
+        // errors has counted one.
+        let ahead = self.current.as_ref().is_some_and(Envelope::is_asking) && self.expected.holds(Expect::Chunk);
+        (self.config.pipelines(&self.capabilities) && !ahead) || self.expected.is_empty()
     }
 
     fn send_chunk(&mut self, last: bool) {
@@ -215,6 +221,16 @@ impl Connection {
         }
     }
 
+    /// Sends no more content that went ahead, once it is known that it is for nobody.
+    fn end_in_vain(&mut self) {
+        let in_vain = |envelope: &Envelope| !envelope.is_asking() && envelope.has_nobody();
+        let chunks = matches!(self.session, Session::Content(Content::Chunks(_)));
+        if chunks && self.current.as_ref().is_some_and(in_vain) {
+            self.take_chunks_back();
+            self.drain();
+        }
+    }
+
     pub(super) fn on_chunk(&mut self, reply: &Reply) {
         // A 3yz closes the connection; until then it is no refusal.
         if reply.code().is_refusal() {
@@ -232,15 +248,20 @@ impl Connection {
             envelope.refuse_content(Stage::Content, reply);
             envelope.end = 0;
         }
-        if let Some(start) = self.expected.drop_unsent(self.outbox.transmitted()) {
-            self.outbox.truncate(start);
-        }
+        self.take_chunks_back();
         if self.config.protocol == Protocol::Lmtp && self.expected.holds(Expect::Final) {
             // How many replies a last chunk gets that comes too late, no standard says.
             return self.close(CloseReason::Refused { phase: Phase::DataDone, reply: reply.clone() });
         }
-        self.session = Session::Draining;
         self.drain();
+    }
+
+    /// Takes back what has not begun to leave; the replies to the rest are still to come.
+    fn take_chunks_back(&mut self) {
+        if let Some(start) = self.expected.drop_unsent(self.outbox.transmitted()) {
+            self.outbox.truncate(start);
+        }
+        self.session = Session::Draining;
     }
 
     /// Says RSET once the replies to all chunks are in.
@@ -278,6 +299,12 @@ impl Connection {
         let Some(envelope) = self.awaiting.front_mut() else { return };
         if envelope.on_final(reply, lmtp) {
             let envelope = self.awaiting.pop_front();
+            let in_vain = envelope.as_ref().is_some_and(Envelope::has_nobody);
+            if in_vain && self.current.is_none() && self.awaiting.is_empty() {
+                // The server may still hold the sender. Before a transaction behind this one RSET was said already.
+                self.current = envelope;
+                return self.fail();
+            }
             self.complete(envelope);
         }
     }

@@ -15,9 +15,12 @@
 //! | lone dot | over | close | over |
 //! | end of content | accepted | 353 with PRDR: one verdict each and this again; else in doubt, close | refused |
 //! | verdict | go on | in doubt, close | recipient refused |
-//! | RSET | over | close | close |
+//! | RSET | over, or go on | close | close |
 //! | hello by hand, other | hand over | hand over, close | hand over |
 //! | QUIT | closed | closed | closed |
+//!
+//! Where content goes ahead of the replies to MAIL and RCPT, a RCPT that leaves nobody ends the content as a refused chunk
+//! does.
 //!
 //! "Fail" reads the replies still due, then says RSET; the transaction is over when that is answered. Where a 3yz is not
 //! due the connection is closed, since the server may take whatever comes next for content. 421 does what its row says
@@ -112,6 +115,7 @@ impl Connection {
             Expect::Verdict => self.on_verdict(reply),
             Expect::Final => self.on_final(reply),
             Expect::Cleanup => self.on_cleanup(reply),
+            Expect::Between => self.close_unless_reset(reply),
             Expect::Reset => self.on_reset(reply),
             Expect::Command => {
                 self.session = Session::Ready;

@@ -15,6 +15,7 @@ const CONTENT: &[(&str, Test)] = &[
     ("leading_dots", leading_dots),
     ("eight_bit", eight_bit),
     ("by_bdat", by_bdat),
+    ("by_bdat_ahead", by_bdat_ahead),
     ("ten_mebibytes", ten_mebibytes),
 ];
 
@@ -152,9 +153,33 @@ fn eight_bit(target: &Target) -> Result<(), Failed> {
 
 /// The same content by BDAT, in one chunk and in many, where that is offered; elsewhere by DATA all the same.
 fn by_bdat(target: &Target) -> Result<(), Failed> {
+    with_chunking(target, Chunking::Prefer)
+}
+
+/// The same where the content does not wait to hear who is accepted. A message to nobody in between, small and large, is
+/// refused and leaves nothing behind.
+fn by_bdat_ahead(target: &Target) -> Result<(), Failed> {
+    with_chunking(target, Chunking::Ahead)?;
+    let options = target.options().configure(|config| config.chunking = Chunking::Ahead);
+    let large = Message::new(".0123456789\r\n".repeat(100_000));
+    let small = Message::new("behind one to nobody\r\n");
+    let nobody = from("sender").to(path("refused")).to(path("no-such-user"));
+    let messages = [(nobody.clone(), &small.octets), (nobody, &large.octets), (to_user1(), &small.octets)];
+    let messages = messages.map(|(transaction, octets)| (transaction, &octets[..]));
+    let results = target.send_all(options, &messages);
+    let refused = |result: &Result<_, Error>| matches!(result, Err(Error::Failure(Failure::RecipientsRefused(_))));
+    match &results[..] {
+        [one, other, Ok(report)] if refused(one) && refused(other) && report.is_complete_success() => {}
+        _ => return Err(format!("{results:?}").into()),
+    }
+    target.arrived("user1", &small, &small.octets)?;
+    same(target.files("user1", &large.mark).len(), 0)
+}
+
+fn with_chunking(target: &Target, chunking: Chunking) -> Result<(), Failed> {
     let small = Message::new(".\r\n..\r\nby BDAT\r\n");
     let large = Message::new(".0123456789\r\n".repeat(100_000));
-    let options = target.options().configure(|config| config.chunking = Chunking::Prefer);
+    let options = target.options().configure(|config| config.chunking = chunking);
     let lines = Lines::default();
     let options = options.transcript(lines.hook());
     for result in target.send_all(options, &[(to_user1(), &small.octets), (to_user1(), &large.octets)]) {

@@ -5,6 +5,7 @@
 mod auth;
 mod extensions;
 mod mail;
+mod relays;
 mod session;
 mod tls;
 
@@ -120,6 +121,7 @@ fn main() {
         places.driver = driver;
         trials.extend(mail::trials(&places));
         trials.extend(extensions::trials(&places));
+        trials.extend(relays::trials(&places));
         trials.extend(auth::trials(&places));
         trials.extend(tls::trials(&places));
     }

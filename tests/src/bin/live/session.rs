@@ -7,7 +7,7 @@ use std::path::Path;
 use smtp_blocking::Stream;
 use smtp_driver::rustls::ProtocolVersion;
 use smtp_driver::{Error, Options};
-use smtp_proto::{Capabilities, Connection, Report, SecurityReport, Transaction};
+use smtp_proto::{Capabilities, CommandLine, Connection, OriginalClient, Reply, Report, SecurityReport, Transaction};
 use smtp_tokio::Duplex;
 use tokio::runtime::{Builder, Runtime};
 
@@ -82,6 +82,20 @@ impl<B: Stream, T: Duplex> Session<B, T> {
         match self {
             Self::Blocking(client) => client.send(transaction, message),
             Self::Tokio(client, runtime) => runtime.block_on(client.send(transaction, message)),
+        }
+    }
+
+    pub(crate) fn command(&mut self, line: &CommandLine) -> Result<Reply, Error> {
+        match self {
+            Self::Blocking(client) => client.command(line),
+            Self::Tokio(client, runtime) => runtime.block_on(client.command(line)),
+        }
+    }
+
+    pub(crate) fn xclient(&mut self, original: &OriginalClient) -> Result<Reply, Error> {
+        match self {
+            Self::Blocking(client) => client.xclient(original),
+            Self::Tokio(client, runtime) => runtime.block_on(client.xclient(original)),
         }
     }
 
