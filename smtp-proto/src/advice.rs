@@ -154,7 +154,13 @@ mod tests {
             (refused(Stage::Content, "554 5.7.1 spam"), Some(Advice::GiveUp), Some(Advice::GiveUp)),
         ] {
             let first = recipient(true, Outcome::Accepted(reply("250 ok")));
-            let report = |recipients| Report { id: TransactionId(0), recipients, sender_refusal: None, split: false };
+            let report = |recipients| Report {
+                id: TransactionId(0),
+                recipients,
+                sender_refusal: None,
+                utf8: None,
+                split: false,
+            };
             let of = |report: &Report| report.advice().map(|(_, advice)| advice).next();
             assert_eq!(of(&report(alloc::vec![recipient(false, outcome.clone())])), alone, "{outcome:?}");
             let both = report(alloc::vec![first, recipient(false, outcome.clone())]);
@@ -173,6 +179,7 @@ mod tests {
                 id: TransactionId(0),
                 recipients: alloc::vec::Vec::new(),
                 sender_refusal: None,
+                utf8: None,
                 split: false,
             }),
         };
@@ -195,6 +202,7 @@ mod tests {
             id: TransactionId(0),
             recipients: alloc::vec![recipient(false, refused(Stage::Rcpt, "550 no"))],
             sender_refusal: None,
+            utf8: None,
             split: false,
         };
         assert_eq!(Failure::RecipientsRefused(alloc::boxed::Box::new(report)).advice(), None);

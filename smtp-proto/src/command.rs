@@ -113,7 +113,7 @@ fn mail(put: &mut impl FnMut(&[u8]), transaction: &Transaction) {
         Some(BodyType::BinaryMime) => put(b" BODY=BINARYMIME"),
         Some(BodyType::SevenBit) | None => {}
     }
-    if transaction.smtputf8 {
+    if transaction.utf8.is_some() {
         put(b" SMTPUTF8");
     }
     typed(put, transaction.typed.iter());

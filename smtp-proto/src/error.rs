@@ -12,6 +12,7 @@ use crate::outcome::{Outcome, Stage};
 use crate::reply::{Reply, Severity};
 use crate::report::Report;
 use crate::sasl::{AuthFailure, ChooseError};
+use crate::utf8::Utf8Reason;
 
 /// The call is not possible now, or not with this server. Nothing was sent and nothing changed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -85,9 +86,9 @@ pub enum UsageError {
     /// A message is tracked by its envelope's identifier, and there is none (RFC 3885 section 3).
     #[error("tracking needs an envelope identifier")]
     TrackingNeedsEnvelopeId,
-    /// An address or argument is not ASCII and the server does not offer SMTPUTF8 (RFC 6531).
-    #[error("the server does not take addresses outside ASCII")]
-    NonAsciiAddress,
+    /// Something is not ASCII, and SMTPUTF8 is not offered (RFC 6531), or was not asked for by the MAIL before this RCPT.
+    #[error("SMTPUTF8 is needed and not available: {0}{instead}", instead = .0.instead())]
+    NeedsSmtpUtf8(Utf8Reason),
     /// The message is larger than the server takes (RFC 1870 section 6.1).
     #[error("the message is larger than the {limit} octets the server takes")]
     TooLarge {
@@ -154,7 +155,6 @@ pub enum UsageError {
 const fn instead_of(extension: Extension) -> &'static str {
     match extension {
         Extension::EightBitMime => ": let the message be made anew in 7 bits, by quoted-printable or base64",
-        Extension::SmtpUtf8 => ": let the headers be made anew in ASCII, by RFC 2047",
         _ => "",
     }
 }

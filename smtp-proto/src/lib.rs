@@ -145,6 +145,7 @@ mod setup;
 mod submission;
 mod time;
 mod transaction;
+mod utf8;
 
 pub use address::{AddressError, ForwardPath, HelloName, ReversePath};
 pub use advice::Advice;
@@ -170,3 +171,4 @@ pub use setup::{SecurityReport, Setup, StartTls, Step, TlsMode, TlsPolicy};
 pub use submission::Submission;
 pub use time::Time;
 pub use transaction::{OnRefusal, Recipient, Transaction, TransactionId};
+pub use utf8::Utf8Reason;

@@ -6,6 +6,7 @@ use crate::address::ForwardPath;
 use crate::outcome::Outcome;
 use crate::reply::Reply;
 use crate::transaction::{Recipient, TransactionId};
+use crate::utf8::Utf8Reason;
 
 /// What became of one message, recipient by recipient, in the order they were given.
 ///
@@ -16,6 +17,8 @@ pub struct Report {
     pub(crate) recipients: Vec<Recipient>,
     /// The reply to MAIL, if it was a refusal.
     pub(crate) sender_refusal: Option<Reply>,
+    /// Why SMTPUTF8 was asked for.
+    pub(crate) utf8: Option<Utf8Reason>,
     /// It is of several transactions: whoever was too many for each of them will be for another one.
     pub(crate) split: bool,
 }
@@ -48,6 +51,11 @@ impl Report {
     /// duplicate it.
     pub fn may_have_been_accepted(&self) -> bool {
         self.recipients().any(|(_, outcome)| matches!(outcome, Outcome::Accepted(_) | Outcome::InDoubt))
+    }
+
+    /// Why the message was sent with SMTPUTF8, if it was (RFC 6531): what to change where it has to go on to servers without.
+    pub fn smtputf8(&self) -> Option<&Utf8Reason> {
+        self.utf8.as_ref()
     }
 
     /// The server's reply to MAIL, if that was a refusal.

@@ -8,6 +8,7 @@ use crate::outcome::{Outcome, Stage};
 use crate::reply::Reply;
 use crate::report::Report;
 use crate::transaction::{OnRefusal, Recipient, Transaction, TransactionId};
+use crate::utf8::Utf8Reason;
 
 /// Splits a message's recipients into as many transactions as a server needs, and makes one report of theirs.
 ///
@@ -50,6 +51,7 @@ pub struct Submission {
     learnt: usize,
     first: Option<TransactionId>,
     sender_refusal: Option<Reply>,
+    utf8: Option<Utf8Reason>,
 }
 
 impl Submission {
@@ -64,6 +66,7 @@ impl Submission {
             learnt: usize::MAX,
             first: None,
             sender_refusal: None,
+            utf8: None,
         }
     }
 
@@ -106,6 +109,7 @@ impl Submission {
     /// What became of the transaction that [`next`](Self::next) gave.
     pub fn completed(&mut self, report: Report) {
         self.first.get_or_insert(report.id);
+        self.utf8 = self.utf8.take().or(report.utf8);
         let splits = self.transaction.on_refusal == OnRefusal::Continue;
         let mut admitted = 0;
         let mut again = VecDeque::new();
@@ -137,6 +141,7 @@ impl Submission {
     /// What became of all recipients, in the order given.
     pub fn into_report(self) -> Report {
         let id = self.first.unwrap_or(TransactionId(0));
-        Report { id, recipients: self.recipients, sender_refusal: self.sender_refusal, split: true }
+        let Self { recipients, sender_refusal, utf8, .. } = self;
+        Report { id, recipients, sender_refusal, utf8, split: true }
     }
 }

@@ -9,6 +9,7 @@ use crate::address::{ForwardPath, ReversePath};
 use crate::body::Survey;
 use crate::outcome::Outcome;
 use crate::parameter::{BodyType, MailParameters, Parameter, RcptParameters};
+use crate::utf8::Utf8Reason;
 
 /// Names a transaction within its connection. Counts up, in the order of `begin`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -64,6 +65,11 @@ impl Recipient {
         &self.path
     }
 
+    /// What needs SMTPUTF8 where it is not ASCII.
+    pub(crate) fn utf8_reason(&self) -> Utf8Reason {
+        Utf8Reason::Recipient(self.path.clone())
+    }
+
     /// Gives the domain in A-labels if that makes the whole address ASCII. Without the feature `idna` nothing does.
     pub(crate) fn prefer_ascii(&mut self) {
         #[cfg(feature = "idna")]
@@ -97,7 +103,8 @@ pub struct Transaction {
     pub(crate) from: ReversePath,
     pub(crate) size: Option<u64>,
     pub(crate) body_type: Option<BodyType>,
-    pub(crate) smtputf8: bool,
+    /// Why SMTPUTF8 is needed: from the caller for headers, and from what was fitted to a server for anything.
+    pub(crate) utf8: Option<Utf8Reason>,
     pub(crate) typed: MailParameters,
     pub(crate) parameters: Vec<Parameter>,
     pub(crate) recipients: Vec<Recipient>,
@@ -111,7 +118,7 @@ impl Transaction {
             from,
             size: None,
             body_type: None,
-            smtputf8: false,
+            utf8: None,
             typed: MailParameters::NONE,
             parameters: Vec::new(),
             recipients: Vec::new(),
@@ -179,7 +186,7 @@ impl Transaction {
     /// Asks for SMTPUTF8 because the message's headers need it (RFC 6531). Addresses that need it ask for themselves.
     #[must_use]
     pub fn smtputf8(mut self, needed: bool) -> Self {
-        self.smtputf8 = needed;
+        self.utf8 = needed.then_some(Utf8Reason::Asked);
         self
     }
 
@@ -222,12 +229,16 @@ impl Transaction {
         self.recipients.iter_mut().for_each(Recipient::prefer_ascii);
     }
 
-    /// Whether an address cannot be sent without SMTPUTF8. Of the submitter only its octets could: as xtext they are ASCII,
-    /// but what they mean is not.
-    pub(crate) fn has_non_ascii_address(&self) -> bool {
-        let submitter = self.typed.submitter.as_ref();
-        !self.from.is_ascii()
-            || submitter.is_some_and(|submitter| !submitter.0.is_ascii())
-            || self.recipients.iter().any(|recipient| !recipient.is_ascii())
+    /// Why the message needs SMTPUTF8, if it does: the first reason among sender, submitter, recipients and headers. An address
+    /// that needs it for its domain alone may yet do without, by the feature `idna`.
+    pub fn utf8_reason(&self) -> Option<Utf8Reason> {
+        // Of the submitter the octets could be sent, for as xtext they are ASCII; but what they mean is not.
+        let submitter = self.typed.submitter.as_ref().map(|submitter| &submitter.0);
+        let recipient = || self.recipients.iter().find(|recipient| !recipient.is_ascii());
+        match submitter.filter(|path| !path.is_ascii()) {
+            _ if !self.from.is_ascii() => Some(Utf8Reason::Sender(self.from.clone())),
+            Some(path) => Some(Utf8Reason::Submitter(path.clone())),
+            None => recipient().map(Recipient::utf8_reason).or_else(|| self.utf8.clone()),
+        }
     }
 }

@@ -278,7 +278,7 @@ fn job(arguments: Arguments, extras: &Extras, options: Options) -> Result<Job, (
         let octets = read_all()?;
         let parsed = message::Message::parse_with(&octets, from, to);
         let parsed = parsed.map_err(|error| (exit::DATAERR, error.to_string()))?;
-        if let Some(reason) = parsed.smtputf8().filter(|_| verbose) {
+        if let Some(reason) = parsed.transaction().utf8_reason().filter(|_| verbose) {
             eprintln!("sendmail: SMTPUTF8 is needed: {reason}");
         }
         let content = parsed.content().into_cow().into_owned();

@@ -3,9 +3,10 @@
 use proptest::prelude::*;
 use smtp_conformance::lab::{Lab, smtp, transaction};
 use smtp_conformance::sasl_server::within_tls;
+use smtp_proto::message::Message;
 use smtp_proto::{
     DateTime, DeliverBy, EnvelopeId, Event, Extension, ForwardPath, HoldFor, Notify, NotifyOn, OriginalRecipient,
-    Parameter, Priority, Recipient, Ret, ReversePath, State, Tracking, Transaction, UsageError, ValidSince,
+    Parameter, Priority, Recipient, Ret, ReversePath, State, Tracking, Transaction, UsageError, Utf8Reason, ValidSince,
 };
 
 fn recipient() -> Recipient {
@@ -263,5 +264,33 @@ proptest! {
         ours.sort_unstable();
         expected.sort_unstable();
         prop_assert_eq!(ours, expected, "{}", said);
+    }
+}
+
+// C-88: the report says why SMTPUTF8 was asked for: the first of sender, recipients and headers, or that nothing needed it.
+#[test]
+fn a_report_says_why_smtputf8() {
+    let sender = ReversePath::parse("é@x.example").unwrap();
+    let path = ForwardPath::parse("用户@x.example").unwrap();
+    let octets = "From: me@x.example\r\nTo: a@x.example\r\nSubject: ü\r\n\r\n";
+    let message = Message::parse(octets.as_bytes()).unwrap();
+    for (transaction, reason) in [
+        (transaction(1), None),
+        (transaction(1).smtputf8(true), Some(Utf8Reason::Asked)),
+        (message.transaction(), Some(Utf8Reason::Header("Subject".into()))),
+        (transaction(1).to(path.clone()).smtputf8(true), Some(Utf8Reason::Recipient(path.clone()))),
+        (Transaction::new(sender.clone()).to(path.clone()), Some(Utf8Reason::Sender(sender))),
+    ] {
+        let mut lab = Lab::ready(smtp(), &["SMTPUTF8", "8BITMIME"]);
+        lab.connection.begin(transaction).unwrap();
+        assert_eq!(lab.says().contains(" SMTPUTF8"), reason.is_some());
+        lab.hear("550 no\r\n");
+        lab.says();
+        lab.hear("250 ok\r\n");
+        let report = lab.events().into_iter().find_map(|event| match event {
+            Event::Completed(report) => Some(report),
+            _ => None,
+        });
+        assert_eq!(report.unwrap().smtputf8(), reason.as_ref());
     }
 }

@@ -6,7 +6,7 @@ use smtp_proto::sasl::Secret;
 use smtp_proto::{
     BodyType, Chunking, CloseReason, CommandLine, DotStuffer, Event, ForwardPath, HelloName, LineEndings, OnRefusal,
     OriginalClient, Outcome, Parameter, Phase, Recipient, ReplyError, ReversePath, Security, State, Time, Transaction,
-    UsageError,
+    UsageError, Utf8Reason,
 };
 
 /// Brings a connection to the moment before the reply that `place` is about.
@@ -275,8 +275,9 @@ fn injections_are_not_values() {
     // Characters whose low octet is CR or LF are characters; they leave as UTF-8 or not at all.
     for text in ["\u{560d}\u{560a}@x.example", "\u{760d}@x.example"] {
         let mut lab = Lab::ready(smtp(), &[]);
-        let transaction = Transaction::new(ReversePath::null()).to(ForwardPath::parse(text).unwrap());
-        assert_eq!(lab.connection.begin(transaction), Err(UsageError::NonAsciiAddress));
+        let path = ForwardPath::parse(text).unwrap();
+        let refused = UsageError::NeedsSmtpUtf8(Utf8Reason::Recipient(path.clone()));
+        assert_eq!(lab.connection.begin(Transaction::new(ReversePath::null()).to(path)), Err(refused));
         assert_eq!(lab.says(), "");
     }
 }
@@ -308,7 +309,8 @@ fn what_is_not_offered_is_not_sent() {
     assert!(Lab::ready(smtp(), &["DSN"]).connection.begin(transaction(1).to(notify)).is_ok());
     let eight = transaction(1).body_type(BodyType::EightBitMime);
     assert!(matches!(refused(eight, &[]), UsageError::Missing(_)));
-    assert!(matches!(refused(transaction(1).smtputf8(true), &["8BITMIME"]), UsageError::Missing(_)));
+    let needed = UsageError::NeedsSmtpUtf8(Utf8Reason::Asked);
+    assert_eq!(refused(transaction(1).smtputf8(true), &["8BITMIME"]), needed);
     assert_eq!(refused(transaction(1).size(1001), &["SIZE 1000"]), UsageError::TooLarge { limit: 1000 });
     let mut lab = Lab::ready(smtp(), &[]);
     let unadvertised = parameter("X-ANY").danger_unadvertised();
@@ -587,7 +589,8 @@ fn replies_that_begin_early_answer_nothing() {
 #[test]
 fn utf8_recipients_by_hand_need_it_on_mail() {
     let path = || ForwardPath::parse("δοκιμή@x.example").unwrap();
-    for (needed, result) in [(false, Err(UsageError::NonAsciiAddress)), (true, Ok(()))] {
+    let refused = UsageError::NeedsSmtpUtf8(Utf8Reason::Recipient(path()));
+    for (needed, result) in [(false, Err(refused)), (true, Ok(()))] {
         let mut lab = Lab::ready(smtp(), &["SMTPUTF8", "8BITMIME"]);
         lab.connection.mail(transaction(0).smtputf8(needed)).unwrap();
         assert_eq!(lab.says().contains("SMTPUTF8"), needed);

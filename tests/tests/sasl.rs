@@ -12,7 +12,9 @@ use smtp_proto::sasl::{
     AuthFailure, AuthFailureKind, ChannelBindings, Choice, ChooseError, Credentials, CredentialsError, Iterations,
     Mechanism, Response, SaslError, Secret, choose,
 };
-use smtp_proto::{CloseReason, Config, Event, Extension, Parameter, ReplyError, ReversePath, State, UsageError};
+use smtp_proto::{
+    CloseReason, Config, Event, Extension, Parameter, ReplyError, ReversePath, State, UsageError, Utf8Reason,
+};
 
 /// Octets that both ends of a TLS connection know.
 const EXPORTED: [u8; 32] = [0x5a; 32];
@@ -1269,8 +1271,10 @@ fn the_parameter_auth_of_mail() {
         assert_eq!(lab.says(), "");
     }
     let mut lab = within_tls(smtp(), &["AUTH PLAIN"]);
-    let submitted = transaction(1).submitter(ReversePath::parse("é@x.example").unwrap());
-    assert_eq!(lab.connection.begin(submitted.clone()), Err(UsageError::NonAsciiAddress));
+    let submitter = ReversePath::parse("é@x.example").unwrap();
+    let reason = Utf8Reason::Submitter(submitter.clone());
+    let submitted = transaction(1).submitter(submitter);
+    assert_eq!(lab.connection.begin(submitted.clone()), Err(UsageError::NeedsSmtpUtf8(reason)));
     let mut lab = within_tls(smtp(), &["AUTH PLAIN", "8BITMIME", "SMTPUTF8"]);
     lab.connection.begin(submitted).unwrap();
     assert_eq!(lab.says(), "MAIL FROM:<me@client.example> BODY=8BITMIME SMTPUTF8 AUTH=+C3+A9@x.example\r\n");

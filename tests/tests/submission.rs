@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use smtp_conformance::lab::{Lab, lmtp, smtp, transaction};
 use smtp_proto::{
     Advice, Failure, ForwardPath, OnRefusal, Outcome, Report, ReversePath, Security, Setup, TlsPolicy, Transaction,
-    UsageError,
+    UsageError, Utf8Reason,
 };
 
 /// What a server takes.
@@ -260,9 +260,10 @@ fn reasons_are_kept() {
     // An address that this server cannot take, in a later part: nothing is sent.
     let mut odd = paths(3);
     odd.push("\u{fc}@x.example".into());
+    let reason = Utf8Reason::Recipient(ForwardPath::parse(&odd[3]).unwrap());
     let announced = Server { announces: " LIMITS RCPTMAX=2".into(), ..Server::default() };
     let (result, taken) = by_blocking(announced, to(&odd, OnRefusal::Continue));
-    assert_eq!(result.unwrap_err().failure(), Some(&Failure::Usage(UsageError::NonAsciiAddress)));
+    assert_eq!(result.unwrap_err().failure(), Some(&Failure::Usage(UsageError::NeedsSmtpUtf8(reason))));
     assert!(taken.is_empty());
 }
 

@@ -120,7 +120,7 @@ impl Envelope {
 
     /// Whether MAIL asked for SMTPUTF8.
     pub(super) fn is_utf8(&self) -> bool {
-        self.transaction.smtputf8
+        self.transaction.utf8.is_some()
     }
 
     /// Whether the message is for all or none.
@@ -325,7 +325,8 @@ impl Envelope {
             Sender::Refused(reply) => Some(reply),
             _ => None,
         };
-        Report { id: self.id, recipients: self.transaction.recipients, sender_refusal, split: false }
+        let Transaction { recipients, utf8, .. } = self.transaction;
+        Report { id: self.id, recipients, sender_refusal, utf8, split: false }
     }
 }
 
@@ -347,16 +348,14 @@ pub(super) fn prepare(
     if !(offered.supports(Extension::SmtpUtf8) && offered.supports(Extension::EightBitMime)) {
         transaction.prefer_ascii();
     }
-    if transaction.has_non_ascii_address() {
-        if !offered.supports(Extension::SmtpUtf8) {
-            return Err(UsageError::NonAsciiAddress);
-        }
-        transaction.smtputf8 = true;
+    transaction.utf8 = transaction.utf8_reason();
+    if let Some(reason) = transaction.utf8.take_if(|_| !offered.supports(Extension::SmtpUtf8)) {
+        return Err(UsageError::NeedsSmtpUtf8(reason));
     }
     // SMTPUTF8 needs 8BITMIME (RFC 6531 section 3.1).
-    let both: &[Extension] = &[Extension::SmtpUtf8, Extension::EightBitMime];
+    let both: &[Extension] = &[Extension::EightBitMime];
     let binary: &[Extension] = &[Extension::BinaryMime, Extension::Chunking];
-    let needed = [(transaction.smtputf8, both), (transaction.body_type == Some(BodyType::BinaryMime), binary)];
+    let needed = [(transaction.utf8.is_some(), both), (transaction.body_type == Some(BodyType::BinaryMime), binary)];
     for extension in needed.into_iter().filter(|(needed, _)| *needed).flat_map(|(_, extensions)| extensions) {
         require(*extension, offered)?;
     }
@@ -383,7 +382,7 @@ pub(super) fn prepare(
 /// Says why a recipient cannot be sent to this server, if so.
 pub(super) fn check_recipient(recipient: &Recipient, offered: &Capabilities) -> Result<(), UsageError> {
     if !recipient.is_ascii() && !offered.supports(Extension::SmtpUtf8) {
-        return Err(UsageError::NonAsciiAddress);
+        return Err(UsageError::NeedsSmtpUtf8(recipient.utf8_reason()));
     }
     extensions::check_rcpt(recipient, offered)?;
     check_line(&Command::Rcpt(recipient), &recipient.parameters, parameter::RCPT_LINE_ALLOWANCES, offered)

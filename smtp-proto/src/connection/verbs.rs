@@ -21,6 +21,7 @@ use crate::error::UsageError;
 use crate::event::CloseReason;
 use crate::sasl::{Mechanism, SaslError, Secret};
 use crate::transaction::{Recipient, Transaction, TransactionId};
+use crate::utf8::Utf8Reason;
 
 /// Verbs.
 impl Connection {
@@ -73,7 +74,7 @@ impl Connection {
         }
         envelope::check_recipient(&recipient, &self.capabilities)?;
         if !recipient.is_ascii() && !envelope.is_utf8() {
-            return Err(UsageError::NonAsciiAddress);
+            return Err(UsageError::NeedsSmtpUtf8(recipient.utf8_reason()));
         }
         if let Some(maximum) = self.domain_limit().filter(|_| !self.domain_room().take(&recipient.path)) {
             return Err(UsageError::TooManyDomains { maximum });
@@ -288,7 +289,7 @@ impl Connection {
     pub fn command(&mut self, line: &CommandLine) -> Result<(), UsageError> {
         self.available()?;
         if !line.as_str().is_ascii() && !self.capabilities.supports(Extension::SmtpUtf8) {
-            return Err(UsageError::NonAsciiAddress);
+            return Err(UsageError::NeedsSmtpUtf8(Utf8Reason::Argument));
         }
         match line.extension() {
             Some(XFORWARD) => {

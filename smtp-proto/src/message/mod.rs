@@ -74,6 +74,7 @@ use self::fields::Field;
 use crate::address::{ForwardPath, ReversePath};
 use crate::parameter::BodyType;
 use crate::transaction::Transaction;
+use crate::utf8::Utf8Reason;
 
 /// A message and its envelope. See the [module](self) for how one follows from the other.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -84,33 +85,10 @@ pub struct Message<'a> {
     parts: Vec<&'a [u8]>,
     size: u64,
     body_type: BodyType,
-    utf8: Option<Utf8Reason>,
-    /// A header needs SMTPUTF8, whether or not an address does too.
-    utf8_header: bool,
+    /// The first header that needs SMTPUTF8, whether or not an address does too.
+    utf8_header: Option<Box<str>>,
     nul: Option<u64>,
     long_line: Option<u64>,
-}
-
-/// Why a message needs SMTPUTF8 (RFC 6531 section 3).
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum Utf8Reason {
-    /// The sender's address is not ASCII.
-    Sender(ReversePath),
-    /// This recipient's address is not ASCII.
-    Recipient(ForwardPath),
-    /// The header field of this name holds octets over 127 (RFC 6532 section 3).
-    Header(Box<str>),
-}
-
-impl core::fmt::Display for Utf8Reason {
-    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        match self {
-            Self::Sender(path) => write!(f, "the sender {path} is not ASCII"),
-            Self::Recipient(path) => write!(f, "the recipient {path} is not ASCII"),
-            Self::Header(name) => write!(f, "the header {name} is not ASCII"),
-        }
-    }
 }
 
 impl<'a> Message<'a> {
@@ -152,22 +130,19 @@ impl<'a> Message<'a> {
             fields.into_iter().partition(|field| field.is("Bcc") || field.is("Resent-Bcc"));
         let parts = content::without(octets, hidden.iter().map(Field::range));
         let field = sent.iter().find(|field| !field.octets.is_ascii());
-        let utf8_header = field.is_some();
-        let utf8 = non_ascii_address(&from, &to).or_else(|| Some(Utf8Reason::Header(field?.name.into())));
+        let utf8_header = field.map(|field| field.name.into());
         let (size, body_type) = content::survey(&parts);
         let nul = content::find(&parts, |part| memchr::memchr(0, part));
         let long_line = content::find(&parts, content::long_line);
-        Ok(Self { from, to, parts, size, body_type, utf8, utf8_header, nul, long_line })
+        Ok(Self { from, to, parts, size, body_type, utf8_header, nul, long_line })
     }
 
     /// The envelope, ready to be sent: sender, recipients, [`size`](Self::size), [`body_type`](Self::body_type), and whether
     /// headers need SMTPUTF8. Addresses that need it ask for themselves.
     pub fn transaction(&self) -> Transaction {
-        Transaction::new(self.from.clone())
-            .to_all(self.to.iter().cloned())
-            .size(self.size)
-            .body_type(self.body_type)
-            .smtputf8(self.utf8_header)
+        let to = self.to.iter().cloned();
+        let transaction = Transaction::new(self.from.clone()).to_all(to).size(self.size).body_type(self.body_type);
+        Transaction { utf8: self.utf8_header.clone().map(Utf8Reason::Header), ..transaction }
     }
 
     /// The octets to send: all there are, but for the header fields Bcc and Resent-Bcc (RFC 5322 section 3.6.3).
@@ -196,12 +171,6 @@ impl<'a> Message<'a> {
         self.body_type
     }
 
-    /// Why the message needs SMTPUTF8, if it does: the first reason among sender, recipients and headers. An address that
-    /// needs it for its domain alone may yet do without, by the feature `idna`; a header that shows the domain may not.
-    pub fn smtputf8(&self) -> Option<&Utf8Reason> {
-        self.utf8.as_ref()
-    }
-
     /// Where the content has its first NUL, in octets before it. DATA cannot send it
     /// ([`BodyError::Nul`](crate::BodyError::Nul)), BDAT can.
     pub fn nul(&self) -> Option<u64> {
@@ -213,14 +182,6 @@ impl<'a> Message<'a> {
     pub fn long_line(&self) -> Option<u64> {
         self.long_line
     }
-}
-
-/// Whose address needs SMTPUTF8.
-fn non_ascii_address(from: &ReversePath, to: &[ForwardPath]) -> Option<Utf8Reason> {
-    if !from.is_ascii() {
-        return Some(Utf8Reason::Sender(from.clone()));
-    }
-    to.iter().find(|path| !path.is_ascii()).map(|path| Utf8Reason::Recipient(path.clone()))
 }
 
 #[cfg(test)]

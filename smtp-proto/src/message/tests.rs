@@ -224,8 +224,8 @@ fn reason(octets: &str) -> Option<String> {
     let message = Message::parse(octets.as_bytes()).unwrap();
     let (headers, _) = octets.split_once("\n\n").unwrap();
     let sent: String = headers.lines().filter(|line| !line.starts_with("Bcc")).collect();
-    assert_eq!(message.transaction().smtputf8, !sent.is_ascii());
-    message.smtputf8().map(ToString::to_string)
+    assert_eq!(message.transaction().utf8.is_some(), !sent.is_ascii());
+    message.transaction().utf8_reason().map(|reason| reason.to_string())
 }
 
 // C-88: SMTPUTF8 is asked for when an address or a header needs it, and the message says which.
@@ -248,7 +248,7 @@ fn why_smtputf8() {
 #[test]
 fn eight_bit_headers() {
     let message = Message::parse(b"From: J\xfcrgen <me@a.example>\nTo: you@b.example\n\n").unwrap();
-    assert_eq!(message.smtputf8(), Some(&Utf8Reason::Header("From".into())));
+    assert_eq!(message.transaction().utf8_reason(), Some(Utf8Reason::Header("From".into())));
     assert_eq!(message.body_type(), BodyType::EightBitMime);
     let wrong = error(b"From: j\xfcrgen@a.example\nTo: you@b.example\n\n");
     assert!(matches!(wrong, MessageError::NotAddresses { header, .. } if &*header == "From"));

@@ -5,7 +5,7 @@ use libtest_mimic::{Failed, Trial};
 use smtp_driver::Error;
 use smtp_proto::{
     EnvelopeId, Extension, Failure, ForwardPath, NotifyOn, OriginalRecipient, Recipient, Ret, TlsMode, Transaction,
-    UsageError, xtext,
+    UsageError, Utf8Reason, xtext,
 };
 
 use crate::auth::{RIGHT, password};
@@ -124,7 +124,7 @@ fn utf8_message() -> Message {
 fn utf8_header(target: &Target) -> Result<(), Failed> {
     let message = utf8_message();
     if !target.utf8 {
-        let missing = UsageError::Missing(Extension::SmtpUtf8);
+        let missing = UsageError::NeedsSmtpUtf8(Utf8Reason::Asked);
         return refused_here(target, to_user1().smtputf8(true), &message, missing);
     }
     let transaction = to_user1().content(&message.octets).smtputf8(true);
@@ -149,7 +149,8 @@ fn to_utf8_recipients(target: &Target, message: &Message, transaction: Transacti
     let users = ["\u{7528}\u{6237}", "\u{3b4}\u{3bf}\u{3ba}\u{3b9}\u{3bc}\u{3ae}"];
     let transaction = transaction.to_all(users.map(path));
     if !target.utf8 {
-        return refused_here(target, transaction, message, UsageError::NonAsciiAddress);
+        let reason = Utf8Reason::Recipient(path(users[0]));
+        return refused_here(target, transaction, message, UsageError::NeedsSmtpUtf8(reason));
     }
     let (sent, _, lines) = send(target, transaction, message);
     sent?;
