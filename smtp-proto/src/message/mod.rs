@@ -51,9 +51,9 @@
 //! # Eight bits
 //!
 //! [`Message::transaction`] declares what the content needs. A server that does not take it leads to a
-//! [`UsageError`](crate::UsageError) before anything is sent. Nothing here turns 8-bit content into 7-bit: that is to write
-//! the message anew, part by part, and breaks signatures; let what made the message make it in 7 bits, by quoted-printable,
-//! base64 and RFC 2047.
+//! [`UsageError`](crate::UsageError) before anything is sent. What to do then is up to the caller: [`to_seven_bit`] writes the
+//! message anew, part by part; better is to let what made the message make it in 7 bits, for signatures break, and headers
+//! stay as they are.
 //!
 //! # Time and memory
 //!
@@ -64,6 +64,7 @@ mod content;
 mod envelope;
 mod error;
 mod fields;
+mod seven_bit;
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
@@ -71,6 +72,7 @@ use alloc::vec::Vec;
 pub use self::content::Content;
 pub use self::error::MessageError;
 use self::fields::Field;
+pub use self::seven_bit::{SevenBitError, to_seven_bit};
 use crate::address::{ForwardPath, ReversePath};
 use crate::parameter::BodyType;
 use crate::transaction::Transaction;
