@@ -84,7 +84,7 @@ async fn a_session_over_sockets() {
     assert_eq!(client.noop().await.unwrap().code().get(), 250);
     client.quit().await.unwrap();
     assert_eq!(server.stored().len(), 3);
-    assert!(lines.lock().unwrap().iter().any(|line| line == "C: <10 octets of content>"));
+    assert!(lines.lock().unwrap().iter().any(|line| line == "C: <7 octets of content>"));
     assert!(matches!(Client::connect("localhost:1", Options::smtp()).await, Err(Error::Connect { .. })));
     assert!(matches!(Client::connect("no-such-host.invalid", Options::smtp()).await, Err(Error::Connect { .. })));
 }

@@ -84,7 +84,10 @@ impl Body<'_> {
                 let start = self.connection.outbox.end();
                 let finished = self.connection.outbox.content(FINISH, |out| stuffer.finish(out));
                 match finished {
-                    Ok(()) => self.connection.on_content_complete(start),
+                    Ok(()) => {
+                        self.connection.outbox.end_content();
+                        self.connection.on_content_complete(start);
+                    }
                     Err(_) => self.connection.close(CloseReason::Aborted),
                 }
                 finished

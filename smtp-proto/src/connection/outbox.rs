@@ -12,6 +12,9 @@ use super::buffer::Buffer;
 use crate::command::{Command, ContentUrl, LINE_LIMIT};
 use crate::escape::Escaped;
 
+/// Octets of the line that ends content sent by DATA.
+const TERMINATOR: u64 = 3;
+
 /// The outgoing stream: what was queued and not yet transmitted, and how far it has come.
 #[derive(Default)]
 pub(super) struct Outbox {
@@ -32,6 +35,8 @@ struct Run {
 enum Kind {
     Command,
     Content,
+    /// The line that ends content sent by DATA.
+    Terminator,
     /// What a log must not show; overwritten once it has left.
     Secret,
 }
@@ -84,6 +89,19 @@ impl Outbox {
         written
     }
 
+    /// The last three octets of the content just appended are its terminator.
+    pub(super) fn end_content(&mut self) {
+        let (start, end) = (self.end() - TERMINATOR, self.end());
+        if let Some(content) = self.runs.back_mut() {
+            content.end = start;
+        }
+        let before = self.runs.len().checked_sub(2).and_then(|index| self.runs.get(index));
+        if before.map_or(self.transmitted, |run| run.end) == start {
+            self.runs.pop_back();
+        }
+        self.runs.push_back(Run { kind: Kind::Terminator, end });
+    }
+
     /// Appends a chunk, which begins at `start` of `chunk` with its command of `header` octets. Where nothing else is
     /// waiting the buffers change places and nothing is copied.
     pub(super) fn chunk(&mut self, chunk: &mut Vec<u8>, start: usize, header: usize) {
@@ -134,7 +152,7 @@ impl Outbox {
 
     /// Whether the next octet to be transmitted belongs to content.
     pub(super) fn is_sending_content(&self) -> bool {
-        self.runs.front().is_some_and(|run| run.kind == Kind::Content)
+        self.runs.front().is_some_and(|run| matches!(run.kind, Kind::Content | Kind::Terminator))
     }
 
     pub(super) fn advance(&mut self, taken: usize) {
@@ -199,7 +217,7 @@ impl<'a> Transmit<'a> {
             let (octets, after) = rest.split_at(length);
             (rest, offset) = (after, run.end);
             let (lines, hidden) = match run.kind {
-                Kind::Command => (octets, None),
+                Kind::Command | Kind::Terminator => (octets, None),
                 Kind::Content => (&[][..], Some(Piece::Content(length))),
                 Kind::Secret => (&[][..], Some(Piece::Secret(length))),
             };
@@ -227,9 +245,9 @@ impl fmt::Debug for Transmit<'_> {
 #[derive(Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Piece<'a> {
-    /// A command line or, after a short write, a part of one.
+    /// A command line, or the line that ends content sent by DATA; after a short write a part of one.
     Command(&'a [u8]),
-    /// So many octets of content, terminator included.
+    /// So many octets of content.
     Content(usize),
     /// So many octets of a SASL exchange.
     Secret(usize),
@@ -282,17 +300,26 @@ mod tests {
         outbox.command(&Command::Noop);
         outbox.command(&Command::Data);
         outbox.content(11, |buffer| buffer.put_slice(b"secret\r\n.\r\n"));
+        outbox.end_content();
         outbox.command(&Command::Quit);
         assert_eq!(outbox.end(), 29);
-        assert_eq!(format!("{:?}", outbox.peek().unwrap()), "[NOOP, DATA, <11 octets of content>, QUIT]");
+        assert_eq!(format!("{:?}", outbox.peek().unwrap()), "[NOOP, DATA, <8 octets of content>, ., QUIT]");
         assert_eq!(format!("{:?}", outbox.peek().unwrap().first(14)), "[NOOP, DATA, <2 octets of content>]");
         outbox.advance(8);
-        assert_eq!(format!("{:?}", outbox.peek().unwrap()), "[TA, <11 octets of content>, QUIT]");
+        assert_eq!(format!("{:?}", outbox.peek().unwrap()), "[TA, <8 octets of content>, ., QUIT]");
         outbox.advance(5);
         assert!(outbox.is_sending_content());
-        assert_eq!(format!("{:?}", outbox.peek().unwrap()), "[<10 octets of content>, QUIT]");
+        assert_eq!(format!("{:?}", outbox.peek().unwrap()), "[<7 octets of content>, ., QUIT]");
+        outbox.advance(8);
+        assert!(outbox.is_sending_content());
+        assert_eq!(format!("{:?}", outbox.peek().unwrap()), "[, QUIT]");
         outbox.advance(usize::MAX);
         assert_eq!((outbox.transmitted(), outbox.len()), (29, 0));
+        // Of empty content there is nothing but its end.
+        outbox.content(3, |buffer| buffer.put_slice(b".\r\n"));
+        outbox.end_content();
+        assert_eq!(format!("{:?}", outbox.peek().unwrap()), "[.]");
+        outbox.advance(3);
         assert!(outbox.peek().is_none());
     }
 }

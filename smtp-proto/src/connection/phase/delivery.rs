@@ -108,6 +108,7 @@ impl Connection {
                     self.session = Session::Busy;
                     let start = self.outbox.end();
                     self.outbox.content(3, |out| out.put_slice(b".\r\n"));
+                    self.outbox.end_content();
                     self.expected.push_content(Expect::LoneDot, start, self.outbox.end());
                 }
                 GoAhead::Refused => self.fail(),
