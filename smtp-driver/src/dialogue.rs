@@ -64,13 +64,22 @@ impl Dialogue {
         result
     }
 
+    fn show(&self, what: Transcript<'_>) {
+        if let Some(hook) = self.transcript.as_ref().filter(|_| self.connection.close_reason().is_none()) {
+            hook(what);
+        }
+    }
+
     /// The stream has taken so many octets of what there is to transmit.
     pub fn sent(&mut self, taken: usize, now: Time) {
         if let (Some(out), Some(hook)) = (self.connection.poll_transmit(), &self.transcript) {
             out.first(taken).pieces().for_each(|piece| hook(Transcript::Sent(piece)));
         }
         match taken {
-            0 => self.connection.handle_write_closed(now),
+            0 => {
+                self.show(Transcript::WriteClosed);
+                self.connection.handle_write_closed(now);
+            }
             _ => self.connection.handle_transmitted(taken, now),
         }
     }
@@ -78,12 +87,14 @@ impl Dialogue {
     /// The stream takes no more octets.
     pub fn write_failed(&mut self, error: io::Error, now: Time) {
         self.broken.get_or_insert(error);
+        self.show(Transcript::WriteClosed);
         self.connection.handle_write_closed(now);
     }
 
     /// Octets have come, or with none of them the end.
     pub fn received(&mut self, octets: &[u8], now: Time) {
         if octets.is_empty() {
+            self.show(Transcript::Ended);
             return self.connection.handle_eof();
         }
         if let Some(hook) = &self.transcript {
@@ -99,6 +110,7 @@ impl Dialogue {
         if error.kind() != io::ErrorKind::UnexpectedEof {
             self.broken.get_or_insert(error);
         }
+        self.show(Transcript::Ended);
         self.connection.handle_eof();
     }
 

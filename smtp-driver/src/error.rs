@@ -25,6 +25,13 @@ pub enum Error {
         #[source]
         error: Box<dyn std::error::Error + Send + Sync>,
     },
+    /// The record of the session cannot be opened (`Options::record`). No session was begun.
+    #[error("cannot open the record: {error}")]
+    Record {
+        /// Why.
+        #[source]
+        error: io::Error,
+    },
     /// An address is not one.
     #[error("{address:?}: {error}")]
     Address {
@@ -167,7 +174,7 @@ impl Error {
             Self::Tls { error } => {
                 error.downcast_ref().is_some_and(|error: &io::Error| error.kind() != io::ErrorKind::InvalidData)
             }
-            Self::Address { .. } | Self::Message { .. } | Self::Content { .. } => false,
+            Self::Address { .. } | Self::Record { .. } | Self::Message { .. } | Self::Content { .. } => false,
         }
     }
 

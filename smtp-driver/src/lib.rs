@@ -6,6 +6,8 @@
 mod dialogue;
 mod error;
 mod options;
+#[cfg(feature = "record")]
+mod record;
 mod target;
 #[cfg(feature = "rustls")]
 mod tls;

@@ -10,6 +10,8 @@ use smtp_proto::sasl::{Choice, Credentials};
 use smtp_proto::{Config, HelloName, Protocol, Security, Setup, Timeouts, TlsMode, TlsPolicy};
 
 use crate::error::Error;
+#[cfg(feature = "record")]
+use crate::record::{self, Opener};
 use crate::target;
 #[cfg(feature = "rustls")]
 use crate::tls::Tls;
@@ -35,6 +37,8 @@ pub struct Options {
     credentials: Option<Credentials>,
     choice: Choice,
     transcript: Option<TranscriptHook>,
+    #[cfg(feature = "record")]
+    record: Option<Opener>,
 }
 
 impl Options {
@@ -60,6 +64,8 @@ impl Options {
             credentials: None,
             choice: Choice::default(),
             transcript: None,
+            #[cfg(feature = "record")]
+            record: None,
         }
     }
 
@@ -105,6 +111,26 @@ impl Options {
     #[must_use]
     pub fn transcript(mut self, hook: impl Fn(Transcript<'_>) + Send + Sync + 'static) -> Self {
         self.transcript = Some(Arc::new(hook));
+        self
+    }
+
+    /// Writes each session to what `open` opens for it, as text that can be replayed: [`smtp_proto::record`]. Nothing secret
+    /// and no content is in it. A session whose record cannot be opened is not begun; what cannot be written later is left
+    /// out.
+    ///
+    /// ```no_run
+    /// use std::fs::File;
+    /// use smtp_driver::Options;
+    ///
+    /// let options = Options::smtp().record(|| File::create("session.record"));
+    /// ```
+    #[cfg(feature = "record")]
+    #[must_use]
+    pub fn record<W: io::Write + Send + 'static>(
+        mut self,
+        open: impl Fn() -> io::Result<W> + Send + Sync + 'static,
+    ) -> Self {
+        self.record = Some(Arc::new(move || open().map(|out| Box::new(out) as _)));
         self
     }
 
@@ -249,7 +275,16 @@ impl Options {
         let name = self.hello.or_else(|| local.map(HelloName::from));
         config.hello = name.unwrap_or(config.hello);
         setup.configure(&mut config, security);
-        Ok(Session { config, setup, transcript: self.transcript })
+        let transcript = self.transcript;
+        #[cfg(feature = "record")]
+        let transcript = match self.record {
+            Some(open) => {
+                let out = open().map_err(|error| Error::Record { error })?;
+                Some(record::hook(out, &config, security, transcript))
+            }
+            None => transcript,
+        };
+        Ok(Session { config, setup, transcript })
     }
 
     /// How long connecting may take.

@@ -15,6 +15,10 @@ pub enum Transcript<'a> {
     Sent(Piece<'a>),
     /// This line, or the part of one that came in one piece, was received: `S: 250 ok`.
     Received(Received<'a>),
+    /// The server's stream ended, or broke: `S: <end>`.
+    Ended,
+    /// The stream took no more octets: `C: <end>`.
+    WriteClosed,
 }
 
 /// Called for everything that is sent and received. Many sessions may share one.
@@ -25,6 +29,8 @@ impl fmt::Display for Transcript<'_> {
         match self {
             Self::Sent(piece) => write!(f, "C: {piece}"),
             Self::Received(line) => write!(f, "S: {line}"),
+            Self::Ended => f.write_str("S: <end>"),
+            Self::WriteClosed => f.write_str("C: <end>"),
         }
     }
 }

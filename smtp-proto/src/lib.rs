@@ -112,6 +112,7 @@
 //! - `saslprep`: non-ASCII names and passwords for SCRAM.
 //! - `idna`: to a server without SMTPUTF8, an address whose local part is ASCII is sent with its domain in A-labels. The
 //!   report then names the address as it was sent.
+//! - `record`: sessions as text, and their replay, in the module `record`.
 //! - `message`: the envelope of a message from its headers, in the module `message`. Needs the standard library.
 #![no_std]
 #![cfg_attr(not(test), warn(clippy::indexing_slicing, clippy::std_instead_of_core))]
@@ -137,6 +138,8 @@ pub mod fuzzing;
 pub mod message;
 mod outcome;
 mod parameter;
+#[cfg(feature = "record")]
+pub mod record;
 mod reply;
 mod report;
 pub mod sasl;

@@ -4,6 +4,7 @@ pub mod nonblocking;
 
 use std::time::Duration;
 
+use smtp_proto::record::Recorder;
 use smtp_proto::{CloseReason, Connection, Event, Reply, Report, Security, Setup, State, Step, Time, UsageError};
 
 use crate::app::{UNREADABLE, closed_line, report_lines};
@@ -27,6 +28,8 @@ pub struct Plan {
     pub cut_output: Option<usize>,
     /// The loop of the examples moves the octets, over a stream that would block.
     pub readiness: Option<nonblocking::Readiness>,
+    /// The session is written down.
+    pub record: bool,
 }
 
 impl Default for Plan {
@@ -39,6 +42,7 @@ impl Default for Plan {
             cut_input: None,
             cut_output: None,
             readiness: None,
+            record: false,
         }
     }
 }
@@ -62,6 +66,8 @@ pub struct Run {
     pub closed: Option<CloseReason>,
     /// Whether all the server had to say was heard.
     pub heard: usize,
+    /// The session, if it was to be written down.
+    pub record: Option<String>,
 }
 
 /// Runs a transcript to its end, or until nothing moves any more.
@@ -69,7 +75,9 @@ pub fn run(script: &Script, plan: Plan) -> Run {
     let setup = script.setup();
     let mut config = script.config.clone();
     setup.configure(&mut config, Security::Plaintext);
+    let recorder = || Recorder::new(String::new(), &config, Security::Plaintext).expect("there is room");
     Runner {
+        recorder: plan.record.then(recorder),
         connection: Connection::new(config, Security::Plaintext),
         setup: Some(setup),
         peer: Peer::new(script, plan.input.clone()).cut(plan.cut_input),
@@ -92,6 +100,7 @@ pub fn run(script: &Script, plan: Plan) -> Run {
 
 struct Runner<'a> {
     connection: Connection,
+    recorder: Option<Recorder<String>>,
     /// Until the session is ready.
     setup: Option<Setup>,
     peer: Peer<'a>,
@@ -157,6 +166,7 @@ impl Runner<'_> {
             early: self.peer.early,
             closed: self.connection.close_reason().cloned(),
             heard: self.peer.sent,
+            record: self.recorder.map(|mut recorder| std::mem::take(recorder.get_mut())),
         }
     }
 
@@ -352,11 +362,16 @@ impl Runner<'_> {
         if let Some(cut) = self.plan.cut_output {
             length = length.min(cut - gone);
             if length == 0 {
+                self.record(|recorder, at, _| recorder.ended(at));
                 self.connection.handle_eof();
                 return true;
             }
         }
         let octets = out[..length].to_vec();
+        self.record(|recorder, at, connection| {
+            let pieces = connection.poll_transmit().map(|out| out.first(length).pieces());
+            pieces.into_iter().flatten().try_for_each(|piece| recorder.sent(at, piece))
+        });
         self.peer.receive(&octets);
         self.connection.handle_transmitted(length, now);
         true
@@ -372,14 +387,25 @@ impl Runner<'_> {
             Due::Octets(octets) => {
                 // Counted first: an event of the last octet's is told when that octet has come.
                 self.peer.send(octets.len());
+                self.record(|recorder, at, connection| {
+                    let mut lines = octets.split_inclusive(|&octet| octet == b'\n');
+                    lines.try_for_each(|line| recorder.received(at, connection.transcribe(line)))
+                });
                 self.connection.handle_input(octets, now);
                 true
             }
             Due::Eof => {
+                self.record(|recorder, at, _| recorder.ended(at));
                 self.connection.handle_eof();
                 true
             }
             Due::Nothing => false,
+        }
+    }
+
+    fn record(&mut self, write: impl FnOnce(&mut Recorder<String>, Duration, &Connection) -> std::fmt::Result) {
+        if let Some(recorder) = &mut self.recorder {
+            write(recorder, self.now, &self.connection).expect("there is room");
         }
     }
 }

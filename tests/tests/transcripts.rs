@@ -3,13 +3,14 @@
 use std::path::Path;
 
 use libtest_mimic::{Arguments, Failed, Trial};
-use smtp_conformance::app::{compare, compare_octets};
+use smtp_conformance::app::{compare, compare_octets, report_lines};
 use smtp_conformance::blocking_run;
 use smtp_conformance::core_run::{self, Plan, Run, nonblocking};
 use smtp_conformance::peer::Pieces;
 use smtp_conformance::script::{Script, Verb};
 use smtp_conformance::tokio_run;
-use smtp_proto::Outcome;
+use smtp_proto::record::Recording;
+use smtp_proto::{CloseReason, Event, Outcome};
 
 type Test = fn(&Script) -> Result<(), Failed>;
 
@@ -17,7 +18,7 @@ fn main() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("transcripts");
     let mut trials = Vec::new();
     for script in Script::all(&folder) {
-        let tests: [(&str, Test); 11] = [
+        let tests: [(&str, Test); 12] = [
             ("core", core_in_every_cut),
             ("core_random", core_in_random_order),
             ("core_cut_input", core_cut_at_every_octet_received),
@@ -29,6 +30,7 @@ fn main() {
             ("mio", |script| driver_in_every_cut(script, nonblocking::run)),
             ("mio_cut_input", |script| driver_cut_at_every_octet_received(script, nonblocking::run)),
             ("mio_cut_output", nonblocking_cut_at_every_octet_sent),
+            ("record", record_replayed),
         ];
         // What takes long to compute is computed once by each.
         let tests = tests
@@ -190,6 +192,56 @@ fn nonblocking_cut_at_every_octet_sent(script: &Script) -> Result<(), Failed> {
         // Content is handed over further ahead of what leaves than this run can tell where it ends.
         run.terminators.clone_from(&whole.terminators);
         truthful(script, &whole, &run, |_, sent| sent <= cut).map_err(|error| format!("cut at {cut}: {error}"))?;
+    }
+    Ok(())
+}
+
+/// What is recorded comes to the same reports and the same end when it is replayed, wherever the stream ended.
+fn record_replayed(script: &Script) -> Result<(), Failed> {
+    let plans = [Pieces::Whole, Pieces::Lines, Pieces::Octets].map(|pieces| Plan {
+        input: pieces.clone(),
+        output: pieces.clone(),
+        content: pieces,
+        ..Plan::default()
+    });
+    let cuts = (0..script.server.len()).map(|cut| Plan { cut_input: Some(cut), ..Plan::default() });
+    let broken = (0..script.client.len()).map(|cut| Plan { cut_output: Some(cut), ..Plan::default() });
+    for plan in plans.into_iter().chain(cuts).chain(broken) {
+        let run = core_run::run(script, Plan { record: true, ..plan.clone() });
+        let record = run.record.expect("it was to be written");
+        // What only the caller knew is not in it: that a message could not be read, or was not sent for what it held. The
+        // rest is said in the documentation of the records.
+        let missing = [" C XCLIENT", " C X\n", " S? 1\n"].iter().any(|part| record.contains(part));
+        if missing || script.name == "dsn-utf8" || run.closed == Some(CloseReason::Aborted) {
+            continue;
+        }
+        let failed = |reason: String| Failed::from(format!("{plan:?}: {reason}\n{record}"));
+        let recording: Recording = record.parse().map_err(|error| failed(format!("{error}")))?;
+        let events = recording.replay().map_err(|error| failed(error.to_string()))?;
+        let (mut reports, mut closed) = (Vec::new(), None);
+        for event in events {
+            match event {
+                Event::Completed(report) => reports.extend(report_lines(&report)),
+                Event::Closed(reason) => closed = Some(reason),
+                _ => {}
+            }
+        }
+        // Whom the server was not told of the record knows nothing of.
+        let sent = String::from_utf8_lossy(&run.sent);
+        let mut envelopes = sent.split("MAIL FROM:<").skip(1);
+        let mut expected = Vec::new();
+        for (report, ..) in &run.reports {
+            let envelope = envelopes.next().unwrap_or_default();
+            let lines = envelope.split_inclusive('\n').filter(|line| line.ends_with('\n'));
+            // They are told in order.
+            let told = lines.filter(|line| line.starts_with("RCPT TO:")).count();
+            expected.extend(report_lines(report).take(told));
+        }
+        // Nor of a QUIT that never left.
+        let quit = run.closed == Some(CloseReason::Quit) && !sent.contains("QUIT\r\n");
+        if reports != expected || (closed != run.closed && !quit) {
+            return Err(failed(format!("{reports:#?} {closed:?} instead of {expected:#?} {:?}", run.closed)));
+        }
     }
     Ok(())
 }

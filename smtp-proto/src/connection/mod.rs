@@ -381,7 +381,7 @@ impl Connection {
     pub fn transcribe<'a>(&self, line: &'a [u8]) -> Received<'a> {
         let challenge = !self.decoder.is_empty() || line.starts_with(b"334");
         let hidden = matches!(self.session, Session::Authenticating(_)) && challenge || self.may_repeat_secrets(line);
-        Received { line, hidden }
+        Received { line, hidden, begins: self.decoder.is_empty() }
     }
 
     /// The configuration in force.
@@ -395,6 +395,27 @@ impl Connection {
 pub struct Received<'a> {
     line: &'a [u8],
     hidden: bool,
+    /// It is the beginning of a line.
+    begins: bool,
+}
+
+#[cfg(feature = "record")]
+impl<'a> Received<'a> {
+    /// The octets that may be shown, and how many behind them may not. A reply code always may.
+    pub(crate) fn shown(self) -> (&'a [u8], usize) {
+        let code = match self.line {
+            [a, b, c, b' ' | b'-', ..] => self.begins && [a, b, c].into_iter().all(u8::is_ascii_digit),
+            _ => false,
+        };
+        let shown = if !self.hidden {
+            self.line.len()
+        } else if code {
+            4
+        } else {
+            0
+        };
+        (self.line.get(..shown).unwrap_or_default(), self.line.len() - shown)
+    }
 }
 
 impl fmt::Display for Received<'_> {

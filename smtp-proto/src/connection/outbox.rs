@@ -64,7 +64,8 @@ impl Outbox {
     pub(super) fn burl(&mut self, url: &ContentUrl, last: bool) {
         self.buffer.room(LINE_LIMIT);
         self.put(Kind::Command, &["BURL "]);
-        self.put(Kind::Secret, &[url.expose(), if last { " LAST\r\n" } else { "\r\n" }]);
+        self.put(Kind::Secret, &[url.expose()]);
+        self.put(Kind::Command, &[if last { " LAST\r\n" } else { "\r\n" }]);
     }
 
     /// Appends a line that is secret and returns its length.
