@@ -406,7 +406,7 @@ impl Connection {
             Session::Closed(_) | Session::Quitting(_) => Err(UsageError::Closed),
             _ if self.write_closed => Err(UsageError::Closed),
             // While a chunk may still be refused, RSET may have to come next.
-            Session::Ready if self.expected.holds(Expect::Chunk) => Err(UsageError::Busy),
+            Session::Ready if self.may_refuse_early() => Err(UsageError::Busy),
             Session::Ready if self.current.is_some() || self.awaiting.len() >= self.transaction_window() => {
                 Err(UsageError::Busy)
             }
@@ -414,6 +414,14 @@ impl Connection {
             Session::Ready => Ok(()),
             _ => Err(UsageError::Busy),
         }
+    }
+
+    /// Whether a chunk may be refused ahead of its turn: one that is not the last, or the last one ahead of its last octet.
+    fn may_refuse_early(&self) -> bool {
+        // A reply that has begun answers what had left by then.
+        let left = if self.decoder.is_empty() { self.outbox.transmitted() } else { self.reply_began };
+        let leaving = |envelope: &Envelope| envelope.chunked && envelope.end > left;
+        self.expected.holds(Expect::Chunk) || self.awaiting.back().is_some_and(leaving)
     }
 
     fn transaction_window(&self) -> usize {
