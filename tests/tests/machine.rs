@@ -415,6 +415,20 @@ fn verdicts_out_of_place() {
     assert_eq!(lab.connection.begin(twice), Err(UsageError::Duplicate("PRDR".into())));
 }
 
+// C-97, C-07: where nobody was accepted there is nobody to give a verdict of, and 353 is a 3yz out of place.
+#[test]
+fn no_verdicts_of_nobody() {
+    let mut config = smtp();
+    config.chunking = Chunking::Ahead;
+    let mut lab = Lab::ready(config, &["PIPELINING", "CHUNKING", "PRDR"]);
+    lab.connection.begin(transaction(1).per_recipient_replies(true)).unwrap();
+    lab.pours(b"hello\r\n");
+    lab.hear("250 ok\r\n550 no\r\n353 verdicts follow\r\n");
+    assert_eq!(decided(&mut lab), [(false, 550)]);
+    assert!(matches!(lab.connection.close_reason(), Some(CloseReason::Unsolicited(_))));
+    assert_eq!(lab.says(), "");
+}
+
 // C-97, C-73: the verdicts of one transaction come before the replies to the next, which is under way by then.
 #[test]
 fn verdicts_and_the_next_transaction() {

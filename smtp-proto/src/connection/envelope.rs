@@ -280,7 +280,7 @@ impl Envelope {
 
     /// Whether the server may answer the content for each recipient, ahead of the final reply. It may begin so once.
     pub(super) fn wants_verdicts(&self) -> bool {
-        self.transaction.wants_verdicts() && self.settled == 0
+        self.transaction.wants_verdicts() && self.settled == 0 && !self.has_nobody()
     }
 
     /// The verdict of the next accepted recipient. A refusal is his last word; else the final reply decides.
