@@ -332,3 +332,17 @@ proptest! {
         prop_assert_eq!(accepted, taken);
     }
 }
+
+// C-99: a domain written in U-labels and said in A-labels is one domain, the next time too.
+#[test]
+fn a_domain_is_counted_once_in_either_form() {
+    let mut lab = Lab::ready(smtp(), &["PIPELINING", "LIMITS RCPTDOMAINMAX=1"]);
+    for path in ["a@b\u{fc}cher.example", "b@B\u{dc}CHER.example", "c@xn--bcher-kva.example"] {
+        let transaction = transaction(0).to(ForwardPath::parse(path).unwrap());
+        lab.connection.begin(transaction).unwrap();
+        assert!(lab.says().contains("@xn--bcher-kva.example>"));
+        lab.hear("250 ok\r\n250 ok\r\n354 go\r\n");
+        lab.pours(b"");
+        lab.hear("250 queued\r\n");
+    }
+}

@@ -36,7 +36,10 @@ impl Room<'_> {
     }
 }
 
+/// In A-labels, where they are known: whether a domain is said in them depends on the server, and it is the same either way.
 fn domain_of(path: &ForwardPath) -> String {
+    #[cfg(feature = "idna")]
+    let path = &path.to_ascii().unwrap_or_else(|_| path.clone());
     path.domain().unwrap_or_default().to_ascii_lowercase()
 }
 
