@@ -16,6 +16,10 @@ use super::fields::{self, Field};
 const MULTIPARTS: usize = 100;
 const MESSAGES: usize = 10;
 
+/// Octets that a Content-Type field may have, and question marks, of which an encoded word has four.
+const TYPE: usize = 4096;
+const MARKS: usize = 40;
+
 /// Octets of base64 in a line (RFC 2045 section 6.8), and what they stand for.
 const LINE: usize = 76 / 4 * 3;
 
@@ -79,10 +83,35 @@ fn convert_message(message: &[u8], out: &mut Vec<u8>, depth: usize) -> Result<()
     let name = b"multipart/";
     let multiparts = message.windows(name.len()).filter(|window| window.eq_ignore_ascii_case(name)).count();
     let depth = depth.checked_sub(1).filter(|_| multiparts <= MULTIPARTS).ok_or(SevenBitError::Structure)?;
+    if !has_plain_types(message) {
+        return Err(SevenBitError::Structure);
+    }
     // Whether it is a header block at all, and where it is not, is told by ours.
     fields::split(message)?;
     let mail = parse_mail(message).map_err(|_| SevenBitError::Structure)?;
     convert(&mail, out, depth, true)
+}
+
+/// Whether the parser can be given a message: it decodes encoded words in each Content-Type, in time that grows with the
+/// square of its length and more, and may find a multipart in them that was not counted.
+fn has_plain_types(message: &[u8]) -> bool {
+    const NAME: &[u8] = b"content-type";
+    // Of the field so far: octets, question marks, and whether its type has been read.
+    let mut field: Option<(usize, usize, bool)> = None;
+    message.split_inclusive(|&octet| octet == b'\n').all(|line| {
+        if line.get(..NAME.len()).is_some_and(|name| name.eq_ignore_ascii_case(NAME)) {
+            field = Some((0, 0, false));
+        } else if !matches!(line, [b' ' | b'\t', ..]) {
+            field = None;
+        }
+        let Some((length, marks, has_kind)) = &mut field else { return true };
+        *length += line.len();
+        *marks += memchr::memchr_iter(b'?', line).count();
+        let kind = line.split(|&octet| octet == b';').next().filter(|_| !*has_kind);
+        *has_kind |= line.contains(&b';');
+        let encoded = kind.is_some_and(|kind| memchr::memmem::find(kind, b"=?").is_some());
+        *length <= TYPE && *marks <= MARKS && !encoded
+    })
 }
 
 /// Writes an entity: a message, or a part of one.
@@ -93,7 +122,7 @@ fn convert(mail: &ParsedMail<'_>, out: &mut Vec<u8>, depth: usize, is_message: b
         return Ok(());
     }
     let header = Header::of(raw)?;
-    let kind = &*mail.ctype.mimetype;
+    let kind = header.kind(mail)?;
     if kind == "multipart/signed" {
         return Err(SevenBitError::Signed);
     }
@@ -126,6 +155,14 @@ fn convert(mail: &ParsedMail<'_>, out: &mut Vec<u8>, depth: usize, is_message: b
 /// Writes the body of a multipart, which begins at `done`: its parts converted, and what stands between them as it is.
 fn convert_parts(mail: &ParsedMail<'_>, mut done: usize, out: &mut Vec<u8>, depth: usize) -> Result<(), SevenBitError> {
     let raw = mail.raw_bytes;
+    // The parser goes by how a line begins; that of another multipart may begin so and go on.
+    let boundary = mail.ctype.params.get("boundary").map_or("", |boundary| boundary);
+    for line in raw.get(done..).unwrap_or_default().split(|&octet| octet == b'\n') {
+        let rest = line.strip_prefix(b"--").and_then(|line| line.strip_prefix(boundary.as_bytes()));
+        if !matches!(rest.map(<[u8]>::trim_ascii_end), None | Some(b"" | b"--")) {
+            return Err(SevenBitError::Structure);
+        }
+    }
     let between =
         |from: usize, to: usize| raw.get(from..to).filter(|octets| octets.is_ascii()).ok_or(SevenBitError::Structure);
     for part in &mail.subparts {
@@ -183,6 +220,25 @@ impl<'a> Header<'a> {
 
     fn field(&self, name: &str) -> Option<&Field<'a>> {
         self.fields.iter().find(|field| field.is(name))
+    }
+
+    /// The type that the parser has read, where nobody can read another.
+    fn kind<'m>(&self, mail: &'m ParsedMail<'_>) -> Result<&'m str, SevenBitError> {
+        let twice = |name: &str| self.fields.iter().filter(|field| field.is(name)).count() > 1;
+        let field = self.field("Content-Type");
+        let boundaries = field.map_or(0, |field| {
+            let begins =
+                |parameter: &&[u8]| parameter.get(..8).is_some_and(|name| name.eq_ignore_ascii_case(b"boundary"));
+            field.value().split(|&octet| octet == b';').map(<[u8]>::trim_ascii_start).filter(begins).count()
+        });
+        let kind = &*mail.ctype.mimetype;
+        // Comments, and white space before the colon, which the parser knows nothing of.
+        let odd = kind.contains(['(', ' ', '\t'])
+            || field.is_some_and(|field| field.octets.get(field.name.len()) != Some(&b':'));
+        if odd || boundaries > 1 || twice("Content-Type") || twice("Content-Transfer-Encoding") {
+            return Err(SevenBitError::Structure);
+        }
+        Ok(kind)
     }
 
     /// The line end that the entity uses.
@@ -312,6 +368,21 @@ mod tests {
             "Content-Type: multipart/mixed; boundary=b\n\n--b\n\nx\n--b--\nü".into(),
             "Content-Type: multipart/mixed\n\nü".into(),
             "Content-Type: message/partial\n\nü".into(),
+            // Some read one thing and some another.
+            "Content-Type: multipart/signed (c); boundary=b\n\n--b\n\nü\n--b\n\nx\n--b--\n".into(),
+            "Content-Type: (c) multipart/mixed; boundary=b\n\n--b\n\nü\n--b--\n".into(),
+            "Content-Type : multipart/signed; boundary=b\n\n--b\n\nü\n--b\n\nx\n--b--\n".into(),
+            "Content-Type: text/plain\nContent-Type: multipart/signed; boundary=b\n\n--b\n\nü\n--b--\n".into(),
+            "Content-Type: multipart/mixed; boundary=a; boundary=b\n\n--a\n\n--b\n\nü\n--a--\n".into(),
+            "Content-Transfer-Encoding: 8bit\nContent-Transfer-Encoding: base64\nSubject: of two\n\nü".into(),
+            // A line of text, and the end of another multipart, that begin as a delimiter does.
+            "Content-Type: multipart/mixed; boundary=b\n\n--b\nContent-Type: text/plain\n\nx\n--bar\n\nü\n--b--\n".into(),
+            "Content-Type: multipart/mixed; boundary=b\n\n--b\nContent-Type: multipart/mixed; boundary=b-c\n\n--b-c\n\nü\n--b-c--\n--b--\n".into(),
+            // Multiparts that nobody has counted, and a type that takes hours to read.
+            (0..20_000).map(|n| format!("Content-Type: =?us-ascii?q?multipart=2Fmixed?= ; boundary=b{n}x\n\n--b{n}x\n")).chain(["\nü".into()]).collect(),
+            (0..20_000).map(|n| format!("Content-Type:\n =?us-ascii?q?multipart=2Fmixed?= ; boundary=b{n}x\n\n--b{n}x\n")).chain(["\nü".into()]).collect(),
+            format!("Content-Type: x; name={}\n\nü", "=?".repeat(50_000)),
+            format!("Content-Type: multipart/mixed; boundary={0}x\n\n{0}ü", "-".repeat(50_000)),
         ] {
             assert_eq!(error(&message), SevenBitError::Structure, "{}", &message[..60]);
         }
