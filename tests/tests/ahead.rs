@@ -127,3 +127,116 @@ fn messages_ahead_and_a_line_that_breaks() {
         assert_eq!(reports.collect::<Vec<_>>(), expected, "{replies:?}");
     }
 }
+
+fn lab_with(chunking: Chunking, keywords: &[&str], configure: impl FnOnce(&mut Config)) -> Lab {
+    let mut config = smtp();
+    config.chunking = chunking;
+    configure(&mut config);
+    Lab::ready(config, keywords)
+}
+
+fn reports(lab: &mut Lab) -> Vec<Vec<Verdict>> {
+    let events = lab.events();
+    let reports = events.iter().filter_map(|event| match event {
+        Event::Completed(report) => Some(verdicts_of(report)),
+        _ => None,
+    });
+    reports.collect()
+}
+
+const BOTH: &[&str] = &["PIPELINING", "CHUNKING"];
+const ENVELOPE: usize = "MAIL FROM:<me@client.example>\r\nRCPT TO:<r0@x.example>\r\n".len();
+
+// R-02, C-72: A last chunk is refused while it leaves and the next transaction has begun behind it. The refusal is the first one's.
+#[test]
+fn early_refusal_of_a_last_chunk_with_another_transaction_behind_it() {
+    for chunking in [Chunking::Prefer, Chunking::Ahead] {
+        let mut lab = lab_with(chunking, BOTH, |config| config.transaction_window = 2);
+        lab.connection.begin(transaction(1)).unwrap();
+        if chunking == Chunking::Prefer {
+            lab.says();
+            lab.hear("250 ok\r\n250 ok\r\n");
+        }
+        let mut body = lab.connection.body().unwrap();
+        assert_eq!(body.write(&[b'x'; 100]).unwrap(), 100);
+        body.finish().unwrap();
+        lab.transmits(if chunking == Chunking::Prefer { 50 } else { ENVELOPE + 50 });
+        if chunking == Chunking::Ahead {
+            lab.hear("250 ok\r\n250 ok\r\n");
+        }
+        lab.connection.begin(transaction(1)).unwrap();
+        lab.hear("552 too big\r\n");
+        // What follows, if anything, is the server's to answer, and none of it is the first one's.
+        for replies in ["250 reset\r\n", "250 ok\r\n250 ok\r\n"] {
+            lab.says();
+            lab.hear(replies);
+        }
+        lab.connection.handle_eof();
+        assert_eq!(reports(&mut lab), [[Verdict::Refused(Stage::Content, 552)], [Verdict::NotSent]], "{chunking:?}");
+    }
+}
+
+// R-02, C-81: Before any octet of a chunk has left there is nothing a reply could be early for, and no way to tell its reply from it.
+#[test]
+fn a_reply_before_the_chunk_has_begun_to_leave() {
+    let mut lab = lab_with(Chunking::Prefer, BOTH, |_| {});
+    lab.connection.begin(transaction(1)).unwrap();
+    lab.says();
+    lab.hear("250 ok\r\n250 ok\r\n");
+    let mut body = lab.connection.body().unwrap();
+    assert_eq!(body.write(b"hello\r\n").unwrap(), 7);
+    body.finish().unwrap();
+    lab.hear("451 stray\r\n");
+    assert_eq!(lab.says(), "");
+    assert_eq!(lab.connection.state(), State::Closed);
+    assert_eq!(reports(&mut lab), [[Verdict::Refused(Stage::Content, 451)]]);
+}
+
+// C-84: MAIL by hand behind a message that went ahead in vain needs RSET as any other.
+#[test]
+fn mail_by_hand_behind_a_message_in_vain() {
+    let mut lab = lab_with(Chunking::Ahead, BOTH, |config| config.transaction_window = 2);
+    lab.connection.begin(transaction(1)).unwrap();
+    lab.connection.body().unwrap().finish().unwrap();
+    lab.says();
+    lab.connection.mail(transaction(0)).unwrap();
+    assert_eq!(lab.says(), "RSET\r\nMAIL FROM:<me@client.example>\r\n", "the server may hold the sender of the first");
+    lab.hear("250 ok\r\n550 no\r\n554 nobody\r\n250 reset\r\n");
+    assert_eq!(reports(&mut lab), [[Verdict::Refused(Stage::Rcpt, 550)]]);
+    lab.hear("250 ok\r\n");
+    assert!(matches!(lab.events().as_slice(), [Event::Reply(_)]));
+    assert_eq!(lab.connection.state(), State::Ready);
+}
+
+// 353 with nobody to give a verdict for may come again and again, and moves the deadline each time.
+#[test]
+fn verdicts_for_nobody() {
+    let mut lab = lab_with(Chunking::Ahead, &["PIPELINING", "CHUNKING", "PRDR"], |_| {});
+    lab.connection.begin(transaction(1).per_recipient_replies(true)).unwrap();
+    lab.connection.body().unwrap().finish().unwrap();
+    lab.says();
+    lab.hear("250 ok\r\n550 no\r\n");
+    for _ in 0..1000 {
+        let wait = lab.sleeps().unwrap();
+        lab.pass(wait - std::time::Duration::from_secs(1));
+        lab.hear("353 verdicts\r\n");
+        if lab.connection.state() == State::Closed {
+            return;
+        }
+    }
+    panic!("still waiting after {:?}", lab.time());
+}
+
+// R-03, C-84: 3yz is neither yes nor no, and the message has left in full.
+#[test]
+fn intermediate_replies_to_what_went_ahead() {
+    for (replies, expected) in [("354 what?\r\n", Verdict::InDoubt), ("250 ok\r\n354 what?\r\n", Verdict::InDoubt)] {
+        let mut lab = lab_with(Chunking::Ahead, BOTH, |_| {});
+        lab.connection.begin(transaction(1)).unwrap();
+        lab.connection.body().unwrap().finish().unwrap();
+        lab.says();
+        lab.hear(replies);
+        let got = reports(&mut lab);
+        assert_eq!(got, [[expected]]);
+    }
+}

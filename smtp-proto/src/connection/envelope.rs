@@ -210,6 +210,9 @@ impl Envelope {
 
     /// The reply to MAIL.
     pub(super) fn on_mail(&mut self, reply: Reply) {
+        if self.is_left_in_doubt_by(&reply) {
+            return;
+        }
         if reply.code().severity() == Severity::Completion {
             self.sender = Sender::Accepted;
             return;
@@ -222,6 +225,9 @@ impl Envelope {
 
     /// The reply to RCPT.
     pub(super) fn on_rcpt(&mut self, index: usize, reply: Reply) {
+        if self.is_left_in_doubt_by(&reply) {
+            return;
+        }
         self.answered += 1;
         let Some(recipient) = self.transaction.recipients.get_mut(index) else { return };
         if matches!(self.sender, Sender::Refused(_)) {
@@ -238,6 +244,11 @@ impl Envelope {
         if let Outcome::Refused { transient, .. } = &mut recipient.outcome {
             *transient |= too_many;
         }
+    }
+
+    /// Whether a reply to MAIL or RCPT is neither yes nor no although the content, which went ahead, is complete.
+    fn is_left_in_doubt_by(&self, reply: &Reply) -> bool {
+        self.end > 0 && reply.code().severity() == Severity::Intermediate
     }
 
     /// The reply to DATA.

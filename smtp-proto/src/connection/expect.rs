@@ -141,6 +141,11 @@ impl Expected {
         self.queue.front().map(|entry| (entry.expect, entry.end))
     }
 
+    /// Whether the oldest reply that is due is to octets of which the first had left when the stream had come so far.
+    pub(super) fn front_has_begun(&self, transmitted: u64) -> bool {
+        self.queue.front().is_some_and(|entry| entry.start < transmitted)
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.queue.is_empty()
     }

@@ -53,10 +53,13 @@ impl Connection {
     /// Sends one step of a transaction by hand.
     pub(in crate::connection) fn step_by_hand(&mut self, expect: Expect) {
         let Some(envelope) = &mut self.current else { return };
-        if let Some(command) = envelope.command(expect) {
-            queue(&mut self.outbox, &mut self.expected, &command, expect);
-            envelope.asked(expect);
-            self.session = Session::Busy;
+        let reset = envelope.reset_first.then_some(Expect::Between);
+        for expect in reset.into_iter().chain([expect]) {
+            if let Some(command) = envelope.command(expect) {
+                queue(&mut self.outbox, &mut self.expected, &command, expect);
+                envelope.asked(expect);
+                self.session = Session::Busy;
+            }
         }
     }
 

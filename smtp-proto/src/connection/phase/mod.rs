@@ -151,9 +151,13 @@ impl Connection {
         let front = self.expected.front();
         let chunk = match front {
             Some((Expect::Chunk, _)) => true,
+            // What has begun behind it would take the replies to what is still to leave for its own.
+            Some((Expect::Final, _)) if self.current.is_some() || self.awaiting.len() > 1 => false,
             Some((Expect::Final, _)) => self.awaiting.front().is_some_and(|envelope| envelope.chunked),
             _ => false,
         };
+        // No reply is early for a chunk of which the server cannot have an octet.
+        let chunk = chunk && self.expected.front_has_begun(self.reply_began);
         if chunk && code.is_refusal() && code.get() != SHUTTING_DOWN {
             // It is this chunk's reply come early; the chunk has to be finished all the same.
             self.expected.take();
