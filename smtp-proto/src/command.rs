@@ -156,8 +156,8 @@ pub enum CommandError {
     /// It does not begin with a verb: a letter, then letters, digits and hyphens.
     #[error("a command line has to begin with a verb")]
     Verb,
-    /// It holds a control character: CR, LF and NUL among them.
-    #[error("a command line holds a control character at octet {offset}")]
+    /// It holds a control character, CR, LF and NUL among them, or one of Unicode's own line ends.
+    #[error("a command line holds a control character or a line end at octet {offset}")]
     Control {
         /// Octets before the character.
         offset: usize,
@@ -222,7 +222,8 @@ impl CommandLine {
     ///
     /// [`CommandError`] when it could be more than one command, is too long, or its verb is the core's business.
     pub fn new(line: &str) -> Result<Self, CommandError> {
-        if let Some((offset, _)) = line.char_indices().find(|(_, c)| c.is_control()) {
+        let ends_lines = |c: char| c.is_control() || matches!(c, '\u{2028}' | '\u{2029}');
+        if let Some((offset, _)) = line.char_indices().find(|(_, c)| ends_lines(*c)) {
             return Err(CommandError::Control { offset });
         }
         let verb = line.split(' ').next().unwrap_or_default();
@@ -364,6 +365,19 @@ mod tests {
                 assert!(matches!(CommandLine::new(&line), Err(CommandError::Reserved { .. })), "{line}");
             }
             assert!(CommandLine::new(&alloc::format!("{verb}X")).is_ok());
+        }
+    }
+
+    // S-20: nothing that anybody takes for the end of a line: control characters, and Unicode's own line ends.
+    #[test]
+    fn lines_hold_no_line_end() {
+        for c in (0..0x20).chain(0x7f..0xa0).chain([0x2028, 0x2029]).filter_map(char::from_u32) {
+            let argument = alloc::format!("é{c}QUIT");
+            let line = |verb| Err(CommandError::Control { offset: alloc::format!("{verb} é").len() });
+            assert_eq!(CommandLine::new(&alloc::format!("X {argument}")), line("X"), "{c:?}");
+            assert_eq!(CommandLine::vrfy(&argument), line("VRFY"), "{c:?}");
+            assert_eq!(CommandLine::expn(&argument), line("EXPN"), "{c:?}");
+            assert_eq!(CommandLine::help(&argument), line("HELP"), "{c:?}");
         }
     }
 
