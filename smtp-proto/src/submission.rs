@@ -3,7 +3,7 @@
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
-use crate::connection::Connection;
+use crate::connection::{Connection, Room};
 use crate::outcome::{Outcome, Stage};
 use crate::reply::Reply;
 use crate::report::Report;
@@ -45,6 +45,9 @@ pub struct Submission {
     recipients: Vec<Recipient>,
     /// Those to be sent to, by index.
     waiting: VecDeque<usize>,
+    /// Those ahead of them that found no room in the session. While it has none for further domains, there is no use in
+    /// looking at each again for every transaction.
+    passed_over: VecDeque<usize>,
     /// Those of the transaction under way.
     under_way: Vec<usize>,
     /// How many the server has shown to take in one transaction.
@@ -60,6 +63,7 @@ impl Submission {
         let recipients = core::mem::take(&mut transaction.recipients);
         Self {
             waiting: (0..recipients.len()).collect(),
+            passed_over: VecDeque::new(),
             transaction,
             recipients,
             under_way: Vec::new(),
@@ -93,17 +97,27 @@ impl Submission {
         let announced = announced.and_then(|limit| usize::try_from(limit).ok());
         let most = self.learnt.min(announced.unwrap_or(usize::MAX));
         let mut room = connection.domain_room();
-        let mut kept = Vec::new();
+        if !room.is_full() {
+            put_back(&mut self.passed_over, &mut self.waiting);
+        }
+        self.take(most, &mut room);
+        if self.under_way.is_empty() {
+            // It may be another session, with room for these.
+            put_back(&mut self.passed_over, &mut self.waiting);
+            self.take(most, &mut room);
+        }
+    }
+
+    fn take(&mut self, most: usize, room: &mut Room<'_>) {
         while self.under_way.len() < most {
             let Some(index) = self.waiting.pop_front() else { break };
             let Some(recipient) = self.recipients.get(index) else { continue };
             if room.take(&recipient.path) {
                 self.under_way.push(index);
             } else {
-                kept.push(index);
+                self.passed_over.push_back(index);
             }
         }
-        kept.into_iter().rev().for_each(|index| self.waiting.push_front(index));
     }
 
     /// What became of the transaction that [`next`](Self::next) gave.
@@ -124,12 +138,11 @@ impl Submission {
         if !again.is_empty() {
             self.learnt = admitted;
         }
-        again.append(&mut self.waiting);
-        self.waiting = again;
+        put_back(&mut again, &mut self.waiting);
         self.under_way.clear();
         if let Some(reply) = report.sender_refusal {
             // The sender is the same each time.
-            for index in self.waiting.drain(..) {
+            for index in self.passed_over.drain(..).chain(self.waiting.drain(..)) {
                 if let Some(recipient) = self.recipients.get_mut(index) {
                     recipient.outcome = Outcome::refused(Stage::Mail, reply.clone());
                 }
@@ -144,4 +157,9 @@ impl Submission {
         let Self { recipients, sender_refusal, utf8, .. } = self;
         Report { id, recipients, sender_refusal, utf8, split: true }
     }
+}
+
+/// Puts all of `first` ahead of `rest`.
+fn put_back(first: &mut VecDeque<usize>, rest: &mut VecDeque<usize>) {
+    first.drain(..).rev().for_each(|index| rest.push_front(index));
 }

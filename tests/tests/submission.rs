@@ -7,8 +7,8 @@ use std::thread::JoinHandle;
 use proptest::prelude::*;
 use smtp_conformance::lab::{Lab, lmtp, smtp, transaction};
 use smtp_proto::{
-    Advice, Failure, ForwardPath, OnRefusal, Outcome, Report, ReversePath, Security, Setup, TlsPolicy, Transaction,
-    UsageError, Utf8Reason,
+    Advice, Event, Failure, ForwardPath, OnRefusal, Outcome, Report, ReversePath, Security, Setup, Submission,
+    TlsPolicy, Transaction, UsageError, Utf8Reason,
 };
 
 /// What a server takes.
@@ -344,5 +344,55 @@ fn a_domain_is_counted_once_in_either_form() {
         lab.hear("250 ok\r\n250 ok\r\n354 go\r\n");
         lab.pours(b"");
         lab.hear("250 queued\r\n");
+    }
+}
+
+// C-99, P-20: recipients for whose domain a session has no room are not looked at again for each transaction, and yet they are
+// not forgotten: neither by a session that has room, nor by one that has none but knows their domain, nor when the sender is refused.
+#[test]
+fn nobody_who_is_passed_over_is_forgotten() {
+    let to = |paths: &[&str]| paths.iter().map(|path| ForwardPath::parse(path).unwrap()).collect::<Vec<_>>();
+    let message = |paths: &[&str]| Transaction::new(ReversePath::null()).to_all(to(paths));
+    let session = || Lab::ready(smtp(), &["PIPELINING", "LIMITS RCPTMAX=1 RCPTDOMAINMAX=1"]);
+    let send = |lab: &mut Lab, transaction: Transaction, mail: &str| {
+        lab.connection.begin(transaction).unwrap();
+        lab.says();
+        lab.hear(format!("{mail} x\r\n{mail} x\r\n{}\r\n", if mail == "250" { "354 go" } else { "503 no" }));
+        lab.pours(b"hello\r\n");
+        lab.hear("250 ok\r\n");
+        let mut reports = lab.events().into_iter().filter_map(|event| match event {
+            Event::Completed(report) => Some(report),
+            _ => None,
+        });
+        reports.next().unwrap()
+    };
+    let next = |submission: &mut Submission, lab: &Lab| submission.next(&lab.connection);
+
+    for (domains_known, refused) in [("", false), ("z@y.example", false), ("z@y.example", true)] {
+        let mut first = session();
+        let mut submission = Submission::new(message(&["a@x.example", "b@y.example", "c@x.example", "d@x.example"]));
+        for (expected, mail) in
+            [("a@x.example", "250"), ("c@x.example", "250"), ("d@x.example", if refused { "550" } else { "250" })]
+        {
+            let transaction = next(&mut submission, &first).unwrap();
+            assert_eq!(transaction.recipients().map(ForwardPath::as_str).collect::<Vec<_>>(), [expected]);
+            let report = send(&mut first, transaction, mail);
+            submission.completed(report);
+        }
+        assert!(next(&mut submission, &first).is_none());
+        if !refused {
+            let mut second = session();
+            if !domains_known.is_empty() {
+                send(&mut second, message(&[domains_known]), "250");
+            }
+            let transaction = next(&mut submission, &second).unwrap();
+            assert_eq!(transaction.recipients().map(ForwardPath::as_str).collect::<Vec<_>>(), ["b@y.example"]);
+            let report = send(&mut second, transaction, "250");
+            submission.completed(report);
+        }
+        let report = submission.into_report();
+        let accepted: Vec<bool> = report.recipients().map(|(_, outcome)| outcome.is_accepted()).collect();
+        assert_eq!(accepted, [true, !refused, true, !refused]);
+        assert_eq!(report.refused().count(), if refused { 2 } else { 0 });
     }
 }

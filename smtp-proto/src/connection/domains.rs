@@ -31,7 +31,7 @@ impl Room<'_> {
     }
 
     /// Whether no recipient of another domain fits.
-    pub(super) fn is_full(&self) -> bool {
+    pub(crate) fn is_full(&self) -> bool {
         self.maximum.is_some_and(|maximum| self.kept.len() + self.taken.len() >= maximum)
     }
 }

@@ -20,6 +20,7 @@ use core::time::Duration;
 
 pub use self::body::Body;
 use self::deadline::Deadline;
+pub(crate) use self::domains::Room;
 use self::envelope::Envelope;
 use self::expect::{Expect, Expected};
 use self::outbox::Outbox;

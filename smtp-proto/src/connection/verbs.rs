@@ -405,11 +405,11 @@ impl Connection {
         match self.session {
             Session::Closed(_) | Session::Quitting(_) => Err(UsageError::Closed),
             _ if self.write_closed => Err(UsageError::Closed),
-            // While a chunk may still be refused, RSET may have to come next.
-            Session::Ready if self.may_refuse_early() => Err(UsageError::Busy),
             Session::Ready if self.current.is_some() || self.awaiting.len() >= self.transaction_window() => {
                 Err(UsageError::Busy)
             }
+            // While a chunk may still be refused, RSET may have to come next.
+            Session::Ready if self.expected.holds(Expect::Chunk) => Err(UsageError::Busy),
             Session::Ready if !self.greeted => Err(UsageError::NeedsHello),
             Session::Ready => Ok(()),
             _ => Err(UsageError::Busy),
