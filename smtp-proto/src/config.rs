@@ -87,7 +87,7 @@ pub struct Config {
     /// By which command content is sent.
     pub chunking: Chunking,
     /// Octets of encoded content held at a time, and with BDAT half as much again. Default 32 KiB; less than 1 KiB counts as
-    /// that. With BDAT a chunk is half of it.
+    /// that, more than 16 MiB as 16 MiB. With BDAT a chunk is half of it.
     pub body_buffer: usize,
     /// What to do with bare CR and LF in content sent by DATA.
     pub line_endings: LineEndings,
@@ -129,7 +129,7 @@ impl Config {
 
     /// Octets of encoded content held at a time.
     pub(crate) fn content_buffer(&self) -> usize {
-        self.body_buffer.max(1024)
+        self.body_buffer.clamp(1024, 16 * 1024 * 1024)
     }
 }
 

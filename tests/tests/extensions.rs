@@ -1,12 +1,15 @@
 //! Parameters of MAIL and RCPT: what is sent, to whom, and what is not.
 
+use std::time::Duration;
+
 use proptest::prelude::*;
 use smtp_conformance::lab::{Lab, smtp, transaction};
 use smtp_conformance::sasl_server::within_tls;
 use smtp_proto::message::Message;
 use smtp_proto::{
-    DateTime, DeliverBy, EnvelopeId, Event, Extension, ForwardPath, HoldFor, Notify, NotifyOn, OriginalRecipient,
-    Parameter, Priority, Recipient, Ret, ReversePath, State, Tracking, Transaction, UsageError, Utf8Reason, ValidSince,
+    Chunking, DateTime, DeliverBy, EnvelopeId, Event, Extension, ForwardPath, HoldFor, Notify, NotifyOn,
+    OriginalRecipient, Parameter, Priority, Recipient, Ret, ReversePath, State, Timeouts, Tracking, Transaction,
+    UsageError, Utf8Reason, ValidSince,
 };
 
 fn recipient() -> Recipient {
@@ -292,5 +295,60 @@ fn a_report_says_why_smtputf8() {
             _ => None,
         });
         assert_eq!(report.unwrap().smtputf8(), reason.as_ref());
+    }
+}
+
+// S-33, C-86, C-99: numbers without measure, the server's and the caller's: nothing overflows and nothing panics; what is no bound
+// bounds nothing.
+#[test]
+fn numbers_without_measure() {
+    let long = "9".repeat(400);
+    let numbers = [
+        "0",
+        "-1",
+        "+1",
+        "1e9",
+        "4294967296",
+        "18446744073709551615",
+        "18446744073709551616",
+        "99999999999999999999",
+        &long,
+    ];
+    for number in numbers {
+        let size = format!("SIZE {number}");
+        let limits = format!("LIMITS MAILMAX={number} RCPTMAX={number} RCPTDOMAINMAX={number}");
+        let release = format!("FUTURERELEASE {number} {number}-01-01T00:00:00Z");
+        let by = format!("DELIVERBY {number}");
+        let keywords = ["PIPELINING", "CHUNKING", &size, &limits, &release, &by];
+        for octets in [0, 1, u64::MAX] {
+            for buffer in [0, 1, usize::MAX] {
+                for chunking in [Chunking::Needed, Chunking::Prefer] {
+                    let mut config = smtp();
+                    (config.body_buffer, config.pipeline_window, config.transaction_window) = (buffer, buffer, buffer);
+                    (config.chunking, config.timeouts) = (chunking, Timeouts::uniform(Duration::MAX));
+                    let mut lab = Lab::ready(config, &keywords);
+                    let held = transaction(2).size(octets).hold_for(HoldFor::seconds(u32::MAX / 8).unwrap());
+                    let _ = lab.connection.check(&held.deliver_by(DeliverBy::or_return(1).unwrap()));
+                    match lab.connection.begin(transaction(2).size(octets)) {
+                        Err(UsageError::TooLarge { limit }) => {
+                            assert!(limit < octets);
+                            continue;
+                        }
+                        begun => drop(begun.unwrap()),
+                    }
+                    while lab.connection.body().is_none() {
+                        let said = lab.says();
+                        assert!(!said.is_empty());
+                        for line in said.split_terminator("\r\n") {
+                            assert!(!line.contains("SIZE") || line.ends_with(&format!(" SIZE={octets}")), "{line}");
+                            lab.hear(if line == "DATA" { "354 go\r\n" } else { "250 ok\r\n" });
+                        }
+                    }
+                    assert!(String::from_utf8(lab.pours(b"hello\r\n")).unwrap().contains("hello\r\n"));
+                    lab.pass(Duration::from_secs(1));
+                    assert!(lab.sleeps().is_some_and(|left| left > Duration::from_secs(u64::MAX / 2)));
+                }
+            }
+        }
     }
 }
