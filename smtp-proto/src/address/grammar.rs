@@ -198,7 +198,8 @@ pub(super) fn literal(text: &str) -> Result<(), AddressError> {
             bad_domain_character(tag, |_| false).is_none()
                 && !tag.contains('.')
                 && !rest.is_empty()
-                && rest.bytes().all(|octet| matches!(octet, b'!'..=b'Z' | b'^'..=b'~'))
+                // The grammar allows angle brackets and quotation marks too, by which some server would mistake the path's end.
+                && rest.bytes().all(|octet| octet.is_ascii_graphic() && !b"\"<>[\\]".contains(&octet))
         }
     };
     if valid { Ok(()) } else { Err(AddressError::Literal) }
@@ -318,6 +319,9 @@ mod tests {
             "a@[]",
             "a@[tag:]",
             "a@[tag:a]b]",
+            "a@[tag:a>b]",
+            "a@[tag:<]",
+            "a@[tag:\"]",
             "a\\b@c",
             "a@b\u{2028}",
             "joe@x (comment)",
