@@ -59,7 +59,7 @@ impl AuthFailure {
     }
 
     /// The server's own account within the exchange: the JSON of OAUTHBEARER and XOAUTH2, the `e=` of SCRAM.
-    /// Octets of the server's choice.
+    /// Octets of the server's choice; none where they repeat the token.
     pub fn server_error(&self) -> Option<&[u8]> {
         self.server_error.as_deref()
     }

@@ -13,6 +13,8 @@ const SEPARATOR: &str = "\x01";
 #[derive(Debug)]
 struct Exchange {
     message: Secret,
+    token: Secret,
+    refused: bool,
     /// The server's account of its refusal: JSON.
     error: Option<Vec<u8>>,
 }
@@ -21,20 +23,23 @@ impl Exchange {
     fn new(prefix: &str, token: &Secret) -> Self {
         let bearer =
             [prefix.as_bytes(), b"auth=Bearer ", token.expose(), SEPARATOR.as_bytes(), SEPARATOR.as_bytes()].concat();
-        Self { message: bearer.into(), error: None }
+        Self { message: bearer.into(), token: token.clone(), refused: false, error: None }
     }
 
     /// A refusal comes as a challenge, which has to be answered before the refusal proper comes.
     fn refused(&mut self, challenge: &[u8], answer: &str) -> Result<Response, SaslError> {
-        match self.error.replace(challenge.to_vec()) {
-            None => Ok(Response::Say(answer.into())),
-            Some(_) => Err(SaslError::UnexpectedChallenge),
+        if core::mem::replace(&mut self.refused, true) {
+            return Err(SaslError::UnexpectedChallenge);
         }
+        // One that says the token again, as a server does that repeats what it was told, is for no log.
+        let repeats = memchr::memmem::find(challenge, self.token.expose()).is_some();
+        self.error = Some(challenge.to_vec()).filter(|_| !repeats);
+        Ok(Response::Say(answer.into()))
     }
 
     /// Once the server has given an account of its refusal it has to refuse (RFC 7628 section 3.2.3).
     fn believe(&self) -> Result<(), SaslError> {
-        if self.error.is_none() { Ok(()) } else { Err(SaslError::ServerRefused) }
+        if self.refused { Err(SaslError::ServerRefused) } else { Ok(()) }
     }
 }
 
