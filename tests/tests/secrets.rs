@@ -454,7 +454,7 @@ fn what_a_server_repeats_is_not_shown() {
     }
 }
 
-// S-60, S-63: nor where the reply ends the session, where it is about an earlier response, where it
+// S-60, S-63: nor where the reply ends the session, or comes when that has ended, where it is about an earlier response, where it
 // comes one too many, and where it passes for the account of a refusal.
 #[test]
 fn what_a_server_repeats_is_nowhere_shown() {
@@ -467,6 +467,7 @@ fn what_a_server_repeats_is_nowhere_shown() {
         ("PLAIN", vec![format!("535 no\r\n500 unknown command {plain}")]),
         ("PLAIN", vec!["535 no".into(), format!("500 unknown command {plain}")]),
         ("PLAIN", vec!["235 yes".into(), format!("500 unknown command {plain}")]),
+        ("PLAIN", vec!["what?".into(), format!("500 unknown command {plain}")]),
         ("XOAUTH2", vec!["334 e30=".into(), format!("535 5.7.8 not accepted: {token}")]),
         ("XOAUTH2", vec![format!("334 {token}"), "535 5.7.8 not accepted".into()]),
     ] {

@@ -142,6 +142,7 @@ impl Connection {
         if matches!(self.session, Session::Closed(_)) {
             return;
         }
+        self.after_auth |= matches!(self.session, Session::Authenticating(_));
         let transmitted = self.outbox.transmitted();
         let open = self.awaiting.drain(..).chain(self.current.take());
         self.events.extend(open.map(|envelope| Event::Completed(envelope.into_report(transmitted))));
