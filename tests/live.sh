@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Tests the client against real servers: starts Postfix, Exim, Dovecot and aiosmtpd on loopback ports, in a
-# temporary directory, and runs the program "live" of smtp-conformance on them, with every test twice: by the
-# blocking driver and by Tokio's. Whatever happens, all that was started is stopped and the directory removed.
+# temporary directory, and runs the program "live" of smtp-conformance on them, and on Postfix's smtp-sink in each of
+# its fault modes, with every test twice: by the blocking driver and by Tokio's. Whatever happens, all that was started
+# is stopped and the directory removed.
 #
 #   tests/live.sh [ARGUMENT...]     the arguments go to the program; without any, it tests everything, and the
 #                                   sendmail examples as tools
@@ -44,6 +45,7 @@ dovecot=$(free_ports 4)
 "$live/dovecot.sh" "$work" "$dovecot" "$postfix" >>"$work/ready"
 aiosmtpd=$(free_ports 5)
 "$live/aiosmtpd.sh" "$work" "$aiosmtpd" >>"$work/ready"
+sinks=$(free_ports 250) # one for each test that starts an smtp-sink
 
 [ $# -gt 0 ] || "$live/sendmail.sh" "$work" "$postfix"
 
@@ -64,6 +66,6 @@ setsid cargo run --quiet --release -p smtp-conformance --bin live -- \
   --aiosmtpd "$aiosmtpd" --aiosmtpd-tls $((aiosmtpd + 1)) --aiosmtpd-must-starttls $((aiosmtpd + 2)) \
   --aiosmtpd-idle $((aiosmtpd + 3)) --aiosmtpd-lmtp $((aiosmtpd + 4)) \
   --aiosmtpd-socket "$work/aiosmtpd/lmtp.sock" --aiosmtpd-mail "$work/aiosmtpd/mail" \
-  --certs "$work/certs" "$@" &
+  --sinks "$sinks" --certs "$work/certs" "$@" &
 echo $! >"$work/client/session"
 wait $!

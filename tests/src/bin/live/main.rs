@@ -1,12 +1,14 @@
 //! Sends real mail to real servers by both drivers, and compares what arrived with what was sent, octet by
-//! octet; and sees how sessions come to TLS and authentication, or refuse to be without. `tests/live.sh` installs and
-//! starts the servers and then runs this.
+//! octet; sees how sessions come to TLS and authentication, or refuse to be without, and what is told of a server that
+//! fails. `tests/live.sh` installs and starts the servers and then runs this.
 
 mod auth;
 mod extensions;
 mod mail;
 mod relays;
 mod session;
+mod sink;
+mod sink_cases;
 mod tls;
 
 use std::fs::{self, File};
@@ -100,6 +102,9 @@ struct Places {
     aiosmtpd_socket: PathBuf,
     #[arg(long)]
     aiosmtpd_mail: PathBuf,
+    /// The first of the ports for smtp-sink, which is started by the tests.
+    #[arg(long)]
+    sinks: u16,
     /// The throw-away certificates.
     #[arg(long)]
     certs: PathBuf,
@@ -124,6 +129,7 @@ fn main() {
         trials.extend(relays::trials(&places));
         trials.extend(auth::trials(&places));
         trials.extend(tls::trials(&places));
+        trials.extend(sink::trials(&places));
     }
     libtest_mimic::run(&arguments, trials).exit();
 }

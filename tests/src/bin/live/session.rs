@@ -85,6 +85,20 @@ impl<B: Stream, T: Duplex> Session<B, T> {
         }
     }
 
+    pub(crate) fn noop(&mut self) -> Result<Reply, Error> {
+        match self {
+            Self::Blocking(client) => client.noop(),
+            Self::Tokio(client, runtime) => runtime.block_on(client.noop()),
+        }
+    }
+
+    pub(crate) fn reset(&mut self) -> Result<Reply, Error> {
+        match self {
+            Self::Blocking(client) => client.reset(),
+            Self::Tokio(client, runtime) => runtime.block_on(client.reset()),
+        }
+    }
+
     pub(crate) fn command(&mut self, line: &CommandLine) -> Result<Reply, Error> {
         match self {
             Self::Blocking(client) => client.command(line),
