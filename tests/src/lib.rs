@@ -7,6 +7,7 @@ pub mod lab;
 pub mod loopback;
 pub mod model;
 pub mod peer;
+pub mod relay;
 pub mod sasl_server;
 pub mod script;
 pub mod sendmail;
