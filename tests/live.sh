@@ -4,9 +4,10 @@
 # its fault modes, with every test twice: by the blocking driver and by Tokio's. Whatever happens, all that was started
 # is stopped and the directory removed.
 #
-#   tests/live.sh [ARGUMENT...]     the arguments go to the program; without any, it tests everything, and the
-#                                   sendmail examples as tools
+#   tests/live.sh [ARGUMENT...]     the arguments go to the program; without any, it tests everything, then come the
+#                                   sendmail examples as tools, and mail through a network that fails
 #   tests/live.sh tokio::           tests by one driver only
+#   tests/live.sh chaos [--seed N]  only the network that fails: the program "chaos" of smtp-conformance, on Postfix
 #   LIVE_KEEP=1 tests/live.sh       keeps the directory, with the logs and the mail
 #
 # Needs root and a Debian (or a derivative), best in a container: what is missing is installed with apt, and
@@ -49,10 +50,25 @@ sinks=$(free_ports 250) # one for each test that starts an smtp-sink
 
 [ $# -gt 0 ] || "$live/sendmail.sh" "$work" "$postfix"
 
-# In the background and in a session of its own, like the servers: a signal then interrupts the wait at
-# once, and stop.sh ends the program too, with all that cargo had started.
-mkdir "$work/client"
-setsid cargo run --quiet --release -p smtp-conformance --bin live -- \
+# client PROGRAM ARGUMENT...: in the background and in a session of its own, like the servers: a signal then
+# interrupts the wait at once, and stop.sh ends the program too, with all that cargo had started.
+client() {
+  mkdir "$work/$1"
+  setsid cargo run --quiet --release -p smtp-conformance --bin "$1" -- "${@:2}" &
+  echo $! >"$work/$1/session"
+  wait $!
+}
+
+chaos() {
+  client chaos --postfix "$postfix" --mail "$work/postfix/mail" --queue "$work/postfix/spool" "$@"
+}
+
+if [ "${1:-}" = chaos ]; then
+  chaos "${@:2}"
+  exit
+fi
+
+client live \
   --postfix "$postfix" --postfix-tls $((postfix + 1)) --postfix-must-starttls $((postfix + 2)) \
   --postfix-plain $((postfix + 3)) --postfix-size $((postfix + 4)) --postfix-slow $((postfix + 5)) \
   --postfix-idle $((postfix + 6)) --postfix-expired $((postfix + 7)) --postfix-certificate $((postfix + 8)) \
@@ -66,6 +82,6 @@ setsid cargo run --quiet --release -p smtp-conformance --bin live -- \
   --aiosmtpd "$aiosmtpd" --aiosmtpd-tls $((aiosmtpd + 1)) --aiosmtpd-must-starttls $((aiosmtpd + 2)) \
   --aiosmtpd-idle $((aiosmtpd + 3)) --aiosmtpd-lmtp $((aiosmtpd + 4)) \
   --aiosmtpd-socket "$work/aiosmtpd/lmtp.sock" --aiosmtpd-mail "$work/aiosmtpd/mail" \
-  --sinks "$sinks" --certs "$work/certs" "$@" &
-echo $! >"$work/client/session"
-wait $!
+  --sinks "$sinks" --certs "$work/certs" "$@"
+
+[ $# -gt 0 ] || chaos
