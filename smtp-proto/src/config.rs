@@ -81,8 +81,8 @@ pub struct Config {
     /// (RFC 2920 section 3.1). Default 4,096. A single command may exceed it.
     pub pipeline_window: usize,
     /// Transactions that may be open at a time where PIPELINING is offered. Default 1. With more, `begin` may be called
-    /// again as soon as the content of the transaction before is complete, or by BDAT has left. It saves round trips; the
-    /// price is that a connection that breaks leaves up to so many messages in doubt.
+    /// again as soon as the content of the transaction before is complete. It saves round trips; the price is that a
+    /// connection that breaks leaves up to so many messages in doubt.
     pub transaction_window: usize,
     /// By which command content is sent.
     pub chunking: Chunking,

@@ -129,6 +129,7 @@ mod command;
 mod config;
 mod connection;
 mod date_time;
+mod echo;
 mod error;
 mod escape;
 mod event;

@@ -2,7 +2,7 @@
 
 use smtp_conformance::lab::{Lab, smtp, transaction};
 use smtp_conformance::model::{Verdict, verdicts_of};
-use smtp_proto::{Chunking, ContentUrl, Event, Extension, Stage, State, UsageError};
+use smtp_proto::{Chunking, ContentUrl, Event, Extension, ForwardPath, Stage, State, UsageError};
 
 // C-97, C-81: content in parts of which the server fetches one, with and without PIPELINING; a part that cannot be fetched
 // is a chunk that was refused.
@@ -74,5 +74,29 @@ fn nothing_is_fetched_by_data() {
         }
         assert_eq!(lab.connection.body().unwrap().fetch(&url), Err(error));
         assert_eq!(lab.pours(b"hello\r\n"), b"hello\r\n.\r\n");
+    }
+}
+
+// S-60: a server that repeats the URL, or the token in it, is not shown, and of its reply the code counts.
+#[test]
+fn a_url_that_the_server_repeats() {
+    let url = "imap://imap.example/a;urlauth=anonymous:internal:91354a473744909de610943775f92038";
+    for said in [url, "91354a473744909de610943775f92038", "a473744909de", "imap.example"] {
+        let mut lab = Lab::ready(smtp(), &["CHUNKING", "BURL"]);
+        lab.connection.mail(transaction(0)).unwrap();
+        lab.says();
+        lab.hear("250 ok\r\n");
+        lab.connection.rcpt(ForwardPath::parse("a@b.example").unwrap()).unwrap();
+        lab.says();
+        lab.hear("250 ok\r\n");
+        lab.connection.burl(&ContentUrl::parse(url).unwrap()).unwrap();
+        lab.says();
+        let line = format!("554 5.6.6 cannot fetch {said}\r\n");
+        let shown = lab.connection.transcribe(line.as_bytes()).to_string();
+        lab.hear(&line);
+        let events = format!("{:?}", lab.events());
+        let harmless = said == "imap.example";
+        assert_eq!((shown.contains(said), events.contains(said)), (harmless, harmless), "{shown} {events}");
+        assert!(events.contains("554"));
     }
 }

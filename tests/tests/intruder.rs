@@ -1,7 +1,7 @@
 //! Somebody slips a reply of his own among those of an honest server.
 
 use smtp_conformance::lab::{Lab, lmtp, smtp, transaction};
-use smtp_conformance::model::{Model, Policy};
+use smtp_conformance::model::server::{Answers, Policy, Server};
 use smtp_proto::{Event, Outcome, State};
 
 /// One reply of every class, and what is none. Whoever can slip in all that the client waits for is the server, as far as anybody
@@ -55,7 +55,7 @@ impl End {
 /// One message to two recipients.
 fn session(policy: &Policy, place: Place, forged: &str) -> End {
     let mut lab = Lab::new(if policy.lmtp { lmtp() } else { smtp() });
-    let mut model = Model::new(policy.clone());
+    let mut model = Server::new(policy.clone());
     let mut end = End::default();
     let (mut begun, mut honest) = (false, Some("220 model\r\n".to_owned()));
     for number in 0.. {
@@ -92,15 +92,12 @@ fn session(policy: &Policy, place: Place, forged: &str) -> End {
 /// Pipelined and not, by SMTP and LMTP; the server takes the message or not.
 fn policies(accepts: bool) -> impl Iterator<Item = Policy> {
     let end = if accepts { 250 } else { 554 };
-    [(false, false), (false, true), (true, false), (true, true)].into_iter().map(move |(lmtp, pipelining)| Policy {
-        pipelining,
-        lmtp,
-        mail: 250,
-        rcpt: vec![],
-        data: 354,
-        grants_nobody: false,
-        end: vec![end; 2],
-    })
+    [(false, &[][..]), (false, &["PIPELINING"]), (true, &[]), (true, &["PIPELINING"])].into_iter().map(
+        move |(lmtp, offers)| Policy {
+            lmtp,
+            ..Policy::new(offers, Answers { end: vec![end; 2], ..Answers::default() })
+        },
+    )
 }
 
 /// Every place, and what can be slipped in there.

@@ -691,7 +691,6 @@ fn chunks_leaving(gone: usize) -> Lab {
     let mut config = smtp();
     config.chunking = Chunking::Prefer;
     config.body_buffer = 1024;
-    config.transaction_window = 2;
     let mut lab = Lab::ready(config, &["PIPELINING", "CHUNKING"]);
     lab.connection.begin(transaction(1)).unwrap();
     lab.says();
@@ -735,28 +734,6 @@ fn an_early_refusal_of_a_chunk() {
     let mut lab = chunks_leaving(FIRST_CHUNK + LAST_CHUNK - 1);
     lab.hear("250 ok\r\n550 no\r\n");
     assert_eq!(lab.says(), "xRSET\r\n");
-}
-
-// C-72, C-81, R-01: the next transaction begins when the last chunk cannot be refused early any more: such a refusal ends in
-// RSET, and must not be taken for the next one's.
-#[test]
-fn nothing_begins_behind_a_chunk_that_is_leaving() {
-    let mut lab = chunks_leaving(FIRST_CHUNK + LAST_CHUNK - 1);
-    lab.hear("250 ok\r\n");
-    assert!(!lab.connection.can_begin());
-    // The reply began before the last octet left.
-    lab.hear("55");
-    assert_eq!(lab.says(), "x");
-    assert_eq!(lab.connection.begin(transaction(1)), Err(UsageError::Busy));
-    lab.hear("0 no\r\n");
-    assert_eq!(lab.says(), "RSET\r\n");
-    lab.hear("250 ok\r\n");
-    let events = lab.events();
-    assert!(matches!(events.as_slice(), [Event::Completed(report)] if report.refused().count() == 1), "{events:?}");
-
-    let mut lab = chunks_leaving(FIRST_CHUNK + LAST_CHUNK);
-    lab.hear("250 ok\r\n");
-    assert!(lab.connection.can_begin());
 }
 
 // by BDAT, too, the boundary is the last octet, of the last chunk.

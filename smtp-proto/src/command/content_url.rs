@@ -6,6 +6,7 @@ use core::fmt;
 use zeroize::Zeroizing;
 
 use super::{CommandError, LINE_LIMIT};
+use crate::echo;
 
 /// The URL of content that the server fetches by itself from an IMAP server, said by
 /// [`Connection::burl`](crate::Connection::burl) (BURL, RFC 4468).
@@ -44,6 +45,13 @@ impl ContentUrl {
             return Err(CommandError::TooLong);
         }
         Ok(Self(Zeroizing::new(url.into())))
+    }
+
+    /// Whether a line of the server's repeats it, or what makes it a secret: the token behind its last colon (RFC 4467 section
+    /// 9), of which a part will do.
+    pub(crate) fn is_echoed_in(&self, line: &[u8]) -> bool {
+        let token = self.0.rsplit(':').next().unwrap_or_default().as_bytes();
+        memchr::memmem::find(line, self.0.as_bytes()).is_some() || echo::repeats(line, token)
     }
 
     /// The URL. Whoever calls this answers for where it goes.

@@ -10,6 +10,7 @@ use base64::prelude::BASE64_STANDARD;
 use zeroize::Zeroizing;
 
 use crate::command::LINE_LIMIT;
+use crate::echo;
 use crate::reply::Reply;
 use crate::sasl::{AuthFailure, Mechanism, Response, SaslError, Secret};
 
@@ -17,9 +18,6 @@ use crate::sasl::{AuthFailure, Mechanism, Response, SaslError, Secret};
 const MOST_CHALLENGES: usize = 10;
 const LONGEST_CHALLENGE: usize = 16 * 1024;
 const MOST_OCTETS: usize = 64 * 1024;
-
-/// Octets that are no accident when they are said again.
-const ECHO: usize = 8;
 
 /// An exchange under way.
 #[derive(Debug)]
@@ -178,13 +176,7 @@ impl Exchange {
 
     /// Whether a line of the server's repeats what was said, as those do that quote what they do not understand.
     pub(super) fn is_echoed_in(&self, line: &[u8]) -> bool {
-        let is_base64 = |octet: &u8| octet.is_ascii_alphanumeric() || matches!(octet, b'+' | b'/' | b'=');
-        let repeats = |word: &[u8], said: &[u8]| {
-            word.len() >= ECHO && memchr::memmem::find(said, word).is_some()
-                || said.len() >= ECHO && memchr::memmem::find(word, said).is_some()
-        };
-        let mut words = line.split(|octet| !is_base64(octet));
-        words.any(|word| self.said.iter().any(|said| repeats(word, said.as_bytes())))
+        self.said.iter().any(|said| echo::repeats(line, said.as_bytes()))
     }
 
     /// The caller's answer is due; afterwards it is not. `cancelled` says that it is none.

@@ -1,7 +1,9 @@
 //! How far one transaction has come: which command is next, and what each reply does to the recipients.
 
+use alloc::vec::Vec;
+
 use crate::capability::{Capabilities, Extension};
-use crate::command::{self, Command};
+use crate::command::{self, Command, ContentUrl};
 use crate::error::UsageError;
 use crate::outcome::{Outcome, Stage};
 use crate::parameter::{self, BodyType, Parameter};
@@ -33,6 +35,8 @@ pub(super) struct Envelope {
     data: Data,
     /// The stream offset behind the terminator. Until the transport has taken all of it, the message is not sent.
     pub(super) end: u64,
+    /// What the server was told to fetch.
+    urls: Vec<ContentUrl>,
     /// Where each recipient has a reply to the content, those before this index have theirs or are due none.
     settled: usize,
 }
@@ -91,6 +95,7 @@ impl Envelope {
             accepted: 0,
             data: Data::Unasked,
             end: 0,
+            urls: Vec::new(),
             settled: 0,
         }
     }
@@ -121,6 +126,16 @@ impl Envelope {
     /// Whether MAIL asked for SMTPUTF8.
     pub(super) fn is_utf8(&self) -> bool {
         self.transaction.utf8.is_some()
+    }
+
+    /// The server is told to fetch content.
+    pub(super) fn fetches(&mut self, url: &ContentUrl) {
+        self.urls.push(url.clone());
+    }
+
+    /// Whether a line of the server's repeats a URL that it was told to fetch.
+    pub(super) fn is_echoed_in(&self, line: &[u8]) -> bool {
+        self.urls.iter().any(|url| url.is_echoed_in(line))
     }
 
     /// Whether the message is for all or none.
@@ -210,9 +225,6 @@ impl Envelope {
 
     /// The reply to MAIL.
     pub(super) fn on_mail(&mut self, reply: Reply) {
-        if self.is_left_in_doubt_by(&reply) {
-            return;
-        }
         if reply.code().severity() == Severity::Completion {
             self.sender = Sender::Accepted;
             return;
@@ -225,9 +237,6 @@ impl Envelope {
 
     /// The reply to RCPT.
     pub(super) fn on_rcpt(&mut self, index: usize, reply: Reply) {
-        if self.is_left_in_doubt_by(&reply) {
-            return;
-        }
         self.answered += 1;
         let Some(recipient) = self.transaction.recipients.get_mut(index) else { return };
         if matches!(self.sender, Sender::Refused(_)) {
@@ -244,11 +253,6 @@ impl Envelope {
         if let Outcome::Refused { transient, .. } = &mut recipient.outcome {
             *transient |= too_many;
         }
-    }
-
-    /// Whether a reply to MAIL or RCPT is neither yes nor no although the content, which went ahead, is complete.
-    fn is_left_in_doubt_by(&self, reply: &Reply) -> bool {
-        self.end > 0 && reply.code().severity() == Severity::Intermediate
     }
 
     /// The reply to DATA.

@@ -416,14 +416,6 @@ impl Connection {
         }
     }
 
-    /// Whether a chunk may be refused ahead of its turn: one that is not the last, or the last one ahead of its last octet.
-    fn may_refuse_early(&self) -> bool {
-        // A reply that has begun answers what had left by then.
-        let left = if self.decoder.is_empty() { self.outbox.transmitted() } else { self.reply_began };
-        let leaving = |envelope: &Envelope| envelope.chunked && envelope.end > left;
-        self.expected.holds(Expect::Chunk) || self.awaiting.back().is_some_and(leaving)
-    }
-
     fn transaction_window(&self) -> usize {
         if self.config.pipelines(&self.capabilities) { self.config.transaction_window.max(1) } else { 1 }
     }

@@ -128,12 +128,12 @@ fn convert(mail: &ParsedMail<'_>, out: &mut Vec<u8>, depth: usize, is_message: b
     }
     let body = raw.get(header.body..).unwrap_or_default();
     if kind.starts_with("multipart/") {
-        header.write(out, "7bit", false);
+        header.write(out, "7bit", is_message);
         return convert_parts(mail, header.body, out, depth);
     }
     header.has_no_encoding()?;
     if matches!(kind, "message/rfc822" | "message/global") {
-        header.write(out, "7bit", false);
+        header.write(out, "7bit", is_message);
         return convert_message(body, out, depth);
     }
     if kind.starts_with("message/") {

@@ -68,8 +68,13 @@ impl<P: Peer> Client<P> {
     fn transaction(&mut self, letter: &Letter, verdicts: &mut [Verdict]) -> Option<()> {
         let prdr = letter.verdicts && self.prdr;
         let mail = self.peer.ask(if prdr { "MAIL FROM:<> PRDR\r\n" } else { "MAIL FROM:<>\r\n" })?;
+        // A 3yz is neither yes nor no, where the content went ahead and has left.
+        let ahead = self.chunked && self.peer.is_ahead(self.turn);
+        let unclear = |code: u16| ahead && code / 100 == 3;
         if mail / 100 != 2 {
-            verdicts.fill(Verdict::Refused(Stage::Mail, mail));
+            if !unclear(mail) {
+                verdicts.fill(Verdict::Refused(Stage::Mail, mail));
+            }
             return self.give_up(mail);
         }
         let mut admitted = Vec::new();
@@ -79,7 +84,9 @@ impl<P: Peer> Client<P> {
                 admitted.push(index);
                 continue;
             }
-            *verdict = Verdict::Refused(Stage::Rcpt, rcpt);
+            if !unclear(rcpt) {
+                *verdict = Verdict::Refused(Stage::Rcpt, rcpt);
+            }
             go_on(rcpt)?;
             if letter.all_or_none {
                 return self.give_up(rcpt);

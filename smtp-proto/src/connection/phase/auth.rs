@@ -82,12 +82,13 @@ impl Connection {
         }
     }
 
-    /// Whether text of the server's, which is no challenge, repeats what was said in an authentication. Where the exchange
-    /// has just ended and nothing was said since, what was said is forgotten, and it may be anything.
+    /// Whether text of the server's, which is no challenge, repeats what was said in an authentication, or a URL that it was to
+    /// fetch. Where the exchange has just ended and nothing was said since, what was said is forgotten, and it may be anything.
     pub(in crate::connection) fn may_repeat_secrets(&self, text: &[u8]) -> bool {
         match &self.session {
             Session::Authenticating(exchange) => exchange.is_echoed_in(text),
-            _ => self.after_auth && self.expected.front().is_none(),
+            _ if self.after_auth => self.expected.front().is_none(),
+            _ => self.awaiting.iter().chain(&self.current).any(|envelope| envelope.is_echoed_in(text)),
         }
     }
 

@@ -75,6 +75,11 @@ impl Connection {
         // Also one whose content is complete, where that went ahead.
         let mut open = self.awaiting.iter_mut().chain(&mut self.current);
         let Some(envelope) = open.find(|envelope| envelope.is_asking()) else { return };
+        // Neither yes nor no: closing leaves it in doubt, where the content went ahead and has left in full.
+        let left = envelope.end > 0 && envelope.end <= self.outbox.transmitted();
+        if left && reply.code().severity() == Severity::Intermediate {
+            return;
+        }
         let by_hand = envelope.is_by_hand();
         if by_hand {
             self.session = Session::Ready;
@@ -214,6 +219,9 @@ impl Connection {
     pub(in crate::connection) fn send_url(&mut self, url: &ContentUrl, last: bool) {
         let start = self.outbox.end();
         self.outbox.burl(url, last);
+        if let Some(envelope) = &mut self.current {
+            envelope.fetches(url);
+        }
         self.chunk_sent(start, last);
     }
 
