@@ -99,6 +99,11 @@ impl<'a> Reader<'a> {
         heard
     }
 
+    /// Whether the next reply may be to what comes next: an octet of that had left when it began.
+    fn has_begun(&self) -> bool {
+        self.trace.said_before(self.read) > self.at
+    }
+
     /// The next command, and where it ends.
     fn command(&self) -> Option<(&'a [u8], usize)> {
         let rest = self.trace.said.get(self.at..)?;
@@ -125,9 +130,10 @@ impl Peer for Reader<'_> {
     fn ask(&mut self, command: &str) -> Option<u16> {
         loop {
             let (line, end) = self.command().unwrap_or((b"", usize::MAX));
+            let begun = self.has_begun();
             let code = match self.next(end) {
                 Heard::Reply(code) => code,
-                Heard::Early(code @ 400..=599) if line.starts_with(b"BDAT") => code,
+                Heard::Early(code @ 400..=599) if begun && line.starts_with(b"BDAT") => code,
                 _ => return None,
             };
             self.at = end;
@@ -162,8 +168,9 @@ impl Peer for Reader<'_> {
             _ => (false, usize::MAX),
         };
         let left = end <= self.trace.said.len();
-        let read = self.read;
+        let (read, begun) = (self.read, self.has_begun());
         match self.next(end) {
+            Heard::Early(_) if chunked && !begun => return Err(None),
             // While there are chunks to come, a farewell is no answer to this one.
             Heard::Early(code @ 400..=599) if code != 421 || last => {
                 // A chunk is finished all the same.

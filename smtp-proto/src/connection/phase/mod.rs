@@ -149,22 +149,20 @@ impl Connection {
             return self.finish_quitting();
         }
         let front = self.expected.front();
-        let chunk = match front {
-            Some((Expect::Chunk, _)) => true,
-            // What has begun behind it would take the replies to what is still to leave for its own.
-            Some((Expect::Final, _)) if self.current.is_some() || self.awaiting.len() > 1 => false,
-            Some((Expect::Final, _)) => self.awaiting.front().is_some_and(|envelope| envelope.chunked),
-            _ => false,
-        };
-        // No reply is early for a chunk of which the server cannot have an octet.
-        let chunk = chunk && self.expected.front_has_begun(self.reply_began);
+        let last_chunk =
+            matches!(front, Some((Expect::Final, _))) && self.awaiting.front().is_some_and(|it| it.chunked);
+        // No reply is early for a chunk of which the server cannot have an octet; and what has begun behind a last one would
+        // take the replies to what is still to leave for its own.
+        let begun = self.expected.front_has_begun(self.reply_began);
+        let alone = self.current.is_none() && self.awaiting.len() == 1;
+        let chunk = begun && (matches!(front, Some((Expect::Chunk, _))) || last_chunk && alone);
         if chunk && code.is_refusal() && code.get() != SHUTTING_DOWN {
             // It is this chunk's reply come early; the chunk has to be finished all the same.
             self.expected.take();
             return self.refuse_chunks(&reply);
         }
         let leaving = match (front, &self.session) {
-            (Some((Expect::Final, _)), _) => self.awaiting.front_mut(),
+            (Some((Expect::Final, _)), _) if begun || !last_chunk => self.awaiting.front_mut(),
             (None, Session::Content(Content::Lines(_))) => self.current.as_mut(),
             _ => None,
         };
