@@ -269,8 +269,8 @@ impl Audit {
         for (index, (_, outcome)) in report.recipients().enumerate() {
             let Recipient { rcpt, end } = record.recipients.get(index).copied().unwrap_or_default();
             let admitted = is_2yz(record.mail) && is_2yz(rcpt);
-            // Where content goes ahead, it may have left before it is known who gets it.
-            let possible = [record.mail, rcpt].iter().all(|code| code.is_none() || is_2yz(*code));
+            // Where content goes ahead, it may have left before it is known who gets it; 3yz says neither yes nor no.
+            let possible = [record.mail, rcpt].iter().all(|code| code.is_none_or(|code| code < 400));
             let granted = record.chunked || record.data == Some(354);
             let right = match outcome {
                 Outcome::Accepted(reply) => {
@@ -279,9 +279,10 @@ impl Audit {
                 }
                 Outcome::Refused { stage, reply, transient } => {
                     let code = Some(reply.code().get());
+                    let clear = reply.code().get() >= 400 || !record.complete;
                     let refused = match stage {
-                        Stage::Mail => record.mail == code && !is_2yz(code),
-                        Stage::Rcpt => is_2yz(record.mail) && rcpt == code && !is_2yz(code),
+                        Stage::Mail => record.mail == code && !is_2yz(code) && clear,
+                        Stage::Rcpt => is_2yz(record.mail) && rcpt == code && !is_2yz(code) && clear,
                         Stage::Data => admitted && record.data == code && code != Some(354),
                         Stage::Content => {
                             let said = reply.code().get();
