@@ -333,7 +333,8 @@ mod tests {
         assert_eq!(
             converted(&outer),
             format!(
-                "Content-Type: message/rfc822\nContent-Transfer-Encoding: 7bit\n\nSubject: x\n{mime}\ngr=C3=BC=C3=9Fe\n"
+                "Content-Type: message/rfc822\nMIME-Version: 1.0\nContent-Transfer-Encoding: 7bit\n\n\
+                 Subject: x\n{mime}\ngr=C3=BC=C3=9Fe\n"
             )
         );
         let unknown = to_seven_bit(b"Subject: x\n\n\xff\n").unwrap().into_owned();
