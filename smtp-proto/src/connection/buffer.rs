@@ -48,9 +48,11 @@ impl Buffer {
         self.octets.iter_mut().skip(self.gone).take(length).for_each(Zeroize::zeroize);
     }
 
-    /// Drops what is queued behind the first `length` octets.
+    /// Drops what is queued behind the first `length` octets, and overwrites it, for it may be secret.
     pub(super) fn truncate(&mut self, length: usize) {
-        self.octets.truncate(self.gone.saturating_add(length));
+        let kept = self.gone.saturating_add(length);
+        self.octets.iter_mut().skip(kept).for_each(Zeroize::zeroize);
+        self.octets.truncate(kept);
     }
 
     /// Appends `other` from `start` on. Where nothing is queued the memories change places and nothing is copied.

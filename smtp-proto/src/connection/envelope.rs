@@ -423,3 +423,28 @@ fn check_line(
     let limit = command::LINE_LIMIT + allowed;
     if length > limit { Err(UsageError::CommandTooLong { limit }) } else { Ok(()) }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::address::{ForwardPath, ReversePath};
+    use crate::reply::{ReplyLimits, parse_reply};
+    use crate::utf8::Utf8Reason;
+
+    // C-89: where the server takes ASCII only, a domain goes as A-labels by the feature `idna`, and without it not at all; a
+    // local part has no other form.
+    #[test]
+    fn domains_beyond_ascii() {
+        let (reply, _) = parse_reply(b"250 x\r\n", &ReplyLimits::default()).unwrap().unwrap();
+        let offered = Capabilities::from_reply(&reply.to_owned());
+        for (address, ascii) in [("a@b\u{fc}cher.example", "a@xn--bcher-kva.example"), ("\u{fc}@x.example", "")] {
+            let path = ForwardPath::parse(address).unwrap();
+            let fitted = prepare(Transaction::new(ReversePath::null()).to(path.clone()), &offered, false);
+            if cfg!(feature = "idna") && !ascii.is_empty() {
+                assert_eq!(fitted.unwrap().recipients().map(ForwardPath::as_str).collect::<Vec<_>>(), [ascii]);
+            } else {
+                assert_eq!(fitted, Err(UsageError::NeedsSmtpUtf8(Utf8Reason::Recipient(path))));
+            }
+        }
+    }
+}

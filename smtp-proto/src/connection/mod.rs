@@ -55,7 +55,7 @@ use crate::transaction::TransactionId;
 /// Besides what the caller hands in, a connection holds at most one incomplete reply, the capabilities, `body_buffer` and
 /// `pipeline_window`: less than 128 KiB with the default [`Config`], whatever the server does. For each recipient of an
 /// open transaction comes a fixed size and [`ReplyLimits::recipient_text`](crate::ReplyLimits::recipient_text) octets, twice
-/// while its event is not polled.
+/// while its event is not polled; and for each command of the caller's its reply, until that event is polled.
 pub struct Connection {
     config: Config,
     secure: bool,

@@ -250,7 +250,7 @@ pub enum Piece<'a> {
     Command(&'a [u8]),
     /// So many octets of content.
     Content(usize),
-    /// So many octets of a SASL exchange.
+    /// So many octets of a SASL exchange, or of a URL to fetch content from.
     Secret(usize),
 }
 
