@@ -382,7 +382,12 @@ impl Connection {
     pub fn transcribe<'a>(&self, line: &'a [u8]) -> Received<'a> {
         let challenge = !self.decoder.is_empty() || line.starts_with(b"334");
         let hidden = matches!(self.session, Session::Authenticating(_)) && challenge || self.may_repeat_secrets(line);
-        Received { line, hidden, begins: self.decoder.is_empty() }
+        Received {
+            line,
+            hidden,
+            #[cfg(feature = "record")]
+            begins: self.decoder.is_empty(),
+        }
     }
 
     /// The configuration in force.
@@ -397,6 +402,7 @@ pub struct Received<'a> {
     line: &'a [u8],
     hidden: bool,
     /// It is the beginning of a line.
+    #[cfg(feature = "record")]
     begins: bool,
 }
 
