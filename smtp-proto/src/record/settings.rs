@@ -72,10 +72,10 @@ impl Setting for HelloName {
     }
 }
 
-/// In milliseconds, and never more than a billion seconds: some clocks cannot add more.
+/// In milliseconds, as many as can be read back: a time that never passes stays one.
 impl Setting for Duration {
     fn show(&self) -> String {
-        self.as_millis().to_string()
+        u64::try_from(self.as_millis()).unwrap_or(u64::MAX).to_string()
     }
 
     fn set(&mut self, text: &str) -> Option<()> {
@@ -165,6 +165,14 @@ pub(super) fn read(text: &str, config: &mut Config, security: &mut Security) -> 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    // A deadline that is never to pass is written as the longest that can be read.
+    #[test]
+    fn times_that_never_pass() {
+        let mut time = Duration::ZERO;
+        assert_eq!(time.set(&Duration::MAX.show()), Some(()));
+        assert_eq!(time, Duration::from_millis(u64::MAX));
+    }
 
     // What differs from the default is written and read back; what does not is not.
     #[test]
