@@ -39,9 +39,7 @@ impl fmt::Display for Utf8Reason {
             Self::Sender(path) => write!(f, "the sender {path} is not ASCII"),
             Self::Submitter(path) => write!(f, "the submitter {path} is not ASCII"),
             Self::Recipient(path) => write!(f, "the recipient {path} is not ASCII"),
-            Self::Header(name) => {
-                write!(f, "the header {name} is not ASCII")
-            }
+            Self::Header(name) => write!(f, "the header {name} is not ASCII"),
             Self::Asked => f.write_str("the headers are not ASCII"),
             Self::Argument => f.write_str("the argument is not ASCII"),
         }

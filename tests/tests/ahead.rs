@@ -7,12 +7,28 @@ use smtp_proto::{Chunking, Config, Event, Stage, State};
 /// Octets of a full chunk with the least buffer, its command included.
 const FIRST_CHUNK: usize = "BDAT 512\r\n".len() + 512;
 
+const BOTH: &[&str] = &["PIPELINING", "CHUNKING"];
+const ENVELOPE: usize = "MAIL FROM:<me@client.example>\r\nRCPT TO:<r0@x.example>\r\n".len();
+
+fn lab_with(chunking: Chunking, keywords: &[&str], configure: impl FnOnce(&mut Config)) -> Lab {
+    let mut config = smtp();
+    config.chunking = chunking;
+    configure(&mut config);
+    Lab::ready(config, keywords)
+}
+
+fn reports(lab: &mut Lab) -> Vec<Vec<Verdict>> {
+    let events = lab.events();
+    let reports = events.iter().filter_map(|event| match event {
+        Event::Completed(report) => Some(verdicts_of(report)),
+        _ => None,
+    });
+    reports.collect()
+}
+
 /// A connection whose content goes ahead of the replies to MAIL and RCPT.
 fn ahead(configure: impl FnOnce(&mut Config)) -> Lab {
-    let mut config = smtp();
-    config.chunking = Chunking::Ahead;
-    configure(&mut config);
-    Lab::ready(config, &["PIPELINING", "CHUNKING"])
+    lab_with(Chunking::Ahead, BOTH, configure)
 }
 
 // C-84, C-81: content of several chunks. The first does not wait for the recipients. If they turn out to be nobody it is
@@ -78,12 +94,8 @@ fn messages_ahead_in_flight() {
     lab.connection.begin(transaction(1)).unwrap();
     lab.pours(b"");
     lab.hear("451 later\r\n250 ok\r\n250 ok\r\n250 queued\r\n");
-    let reports = lab.events().into_iter().filter_map(|event| match event {
-        Event::Completed(report) => Some(verdicts_of(&report)),
-        _ => None,
-    });
     assert_eq!(
-        reports.collect::<Vec<_>>(),
+        reports(&mut lab),
         [
             [Verdict::Refused(Stage::Rcpt, 550)],
             [Verdict::Accepted(250)],
@@ -119,33 +131,9 @@ fn messages_ahead_and_a_line_that_breaks() {
         assert_eq!(lab.says().matches("BDAT 0 LAST").count(), 2);
         lab.hear(replies);
         lab.connection.handle_eof();
-        let events = lab.events();
-        let reports = events.iter().filter_map(|event| match event {
-            Event::Completed(report) => Some(verdicts_of(report)),
-            _ => None,
-        });
-        assert_eq!(reports.collect::<Vec<_>>(), expected, "{replies:?}");
+        assert_eq!(reports(&mut lab), expected, "{replies:?}");
     }
 }
-
-fn lab_with(chunking: Chunking, keywords: &[&str], configure: impl FnOnce(&mut Config)) -> Lab {
-    let mut config = smtp();
-    config.chunking = chunking;
-    configure(&mut config);
-    Lab::ready(config, keywords)
-}
-
-fn reports(lab: &mut Lab) -> Vec<Vec<Verdict>> {
-    let events = lab.events();
-    let reports = events.iter().filter_map(|event| match event {
-        Event::Completed(report) => Some(verdicts_of(report)),
-        _ => None,
-    });
-    reports.collect()
-}
-
-const BOTH: &[&str] = &["PIPELINING", "CHUNKING"];
-const ENVELOPE: usize = "MAIL FROM:<me@client.example>\r\nRCPT TO:<r0@x.example>\r\n".len();
 
 // R-02, C-72: A last chunk is refused while it leaves and the next transaction has begun behind it. The refusal is the first one's.
 #[test]
@@ -195,7 +183,7 @@ fn a_reply_before_the_chunk_has_begun_to_leave() {
 // C-84: MAIL by hand behind a message that went ahead in vain needs RSET as any other.
 #[test]
 fn mail_by_hand_behind_a_message_in_vain() {
-    let mut lab = lab_with(Chunking::Ahead, BOTH, |config| config.transaction_window = 2);
+    let mut lab = ahead(|config| config.transaction_window = 2);
     lab.connection.begin(transaction(1)).unwrap();
     lab.connection.body().unwrap().finish().unwrap();
     lab.says();
@@ -231,7 +219,7 @@ fn verdicts_for_nobody() {
 #[test]
 fn intermediate_replies_to_what_went_ahead() {
     for (replies, expected) in [("354 what?\r\n", Verdict::InDoubt), ("250 ok\r\n354 what?\r\n", Verdict::InDoubt)] {
-        let mut lab = lab_with(Chunking::Ahead, BOTH, |_| {});
+        let mut lab = ahead(|_| {});
         lab.connection.begin(transaction(1)).unwrap();
         lab.connection.body().unwrap().finish().unwrap();
         lab.says();

@@ -296,7 +296,7 @@ impl<'a> Player<'a> {
         let length = |what: &What| if let What::Content(length) = what { *length } else { 0 };
         let length =
             self.from(index).take_while(|what| !matches!(what, What::Said(_))).map(length).sum::<usize>() - taken;
-        let ends = self.from(index).find(|what| matches!(what, What::Said(_))).is_some();
+        let ends = self.from(index).any(|what| matches!(what, What::Said(_)));
         let mut text = Vec::with_capacity(length);
         while text.len() < length {
             // Lines that end where the content does, if it does, and of which none is a line end alone.

@@ -203,12 +203,14 @@ impl Connection {
     pub(in crate::connection) fn fetch_chunk(&mut self, url: &ContentUrl) -> bool {
         let Session::Content(Content::Chunks(chunks)) = &self.session else { return false };
         // What was written before goes before.
-        if chunks.len() > 0 && self.may_send_chunk() {
+        if chunks.len() > 0 {
+            if !self.may_send_chunk() {
+                return false;
+            }
             self.send_chunk(false);
         }
-        let empty = matches!(&self.session, Session::Content(Content::Chunks(chunks)) if chunks.len() == 0);
         let room = self.outbox.len() + LINE_LIMIT <= self.config.content_buffer();
-        let may = empty && room && self.may_send_chunk();
+        let may = room && self.may_send_chunk();
         if may {
             self.send_url(url, false);
         }
