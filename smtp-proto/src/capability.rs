@@ -53,6 +53,33 @@ pub enum Extension {
 }
 
 impl Extension {
+    const ALL: [Self; 19] = [
+        Self::EightBitMime,
+        Self::Auth,
+        Self::BinaryMime,
+        Self::Burl,
+        Self::Chunking,
+        Self::DeliverBy,
+        Self::Dsn,
+        Self::EnhancedStatusCodes,
+        Self::FutureRelease,
+        Self::Limits,
+        Self::MessageTracking,
+        Self::MtPriority,
+        Self::PerRecipientReplies,
+        Self::Pipelining,
+        Self::RequireTls,
+        Self::Size,
+        Self::SmtpUtf8,
+        Self::StartTls,
+        Self::ValidSince,
+    ];
+
+    /// A bit of its own.
+    const fn bit(self) -> u32 {
+        1 << self as u32
+    }
+
     /// The keyword in the EHLO reply.
     pub const fn keyword(self) -> &'static str {
         match self {
@@ -109,7 +136,9 @@ pub struct Capabilities {
     text: String,
     /// The greeting line within `text`.
     greeting: Range<usize>,
-    pipelining: bool,
+    /// The bits of the extensions that are offered, since several are asked for with every message.
+    offered: u32,
+    size_limit: Option<u64>,
 }
 
 impl Capabilities {
@@ -126,7 +155,9 @@ impl Capabilities {
                 capabilities.greeting = 0..capabilities.text.len();
             }
         }
-        capabilities.pipelining = capabilities.has(Extension::Pipelining.keyword());
+        let keywords = capabilities.iter().map(|(keyword, _)| keyword);
+        capabilities.offered = keywords.flat_map(of_keyword).fold(0, |offered, extension| offered | extension.bit());
+        capabilities.size_limit = capabilities.parameters_of(Extension::Size).and_then(size_limit);
         capabilities
     }
 
@@ -153,22 +184,18 @@ impl Capabilities {
 
     /// Whether the server offers `extension`.
     pub fn supports(&self, extension: Extension) -> bool {
-        match extension {
-            // Asked for every command.
-            Extension::Pipelining => self.pipelining,
-            Extension::Auth => self.auth_lines().next().is_some(),
-            _ => self.has(extension.keyword()),
-        }
+        self.offered & extension.bit() != 0
+    }
+
+    /// The parameters of `extension`, looked for only where it is offered.
+    fn parameters_of(&self, extension: Extension) -> Option<&str> {
+        self.supports(extension).then(|| self.parameters(extension.keyword()))?
     }
 
     /// The largest message the server takes, in octets. `None` when it names no limit, 0, or no number (RFC 1870
     /// section 4). A number beyond `u64` is no limit in practice and saturates.
     pub fn size_limit(&self) -> Option<u64> {
-        let digits = self.parameters(Extension::Size.keyword())?.split_ascii_whitespace().next()?;
-        if !digits.bytes().all(|octet| octet.is_ascii_digit()) {
-            return None;
-        }
-        Some(digits.parse().unwrap_or(u64::MAX)).filter(|&limit| limit > 0)
+        self.size_limit
     }
 
     /// The SASL mechanisms offered, from `AUTH` lines and the old `AUTH=` form alike, each once. Only the first 64 names
@@ -191,6 +218,18 @@ impl Capabilities {
             keyword.eq_ignore_ascii_case(Extension::Auth.keyword()).then_some(parameters)
         })
     }
+}
+
+fn of_keyword(keyword: &str) -> Option<Extension> {
+    Extension::ALL.into_iter().find(|extension| extension.keyword().eq_ignore_ascii_case(keyword))
+}
+
+fn size_limit(parameters: &str) -> Option<u64> {
+    let digits = parameters.split_ascii_whitespace().next()?;
+    if !digits.bytes().all(|octet| octet.is_ascii_digit()) {
+        return None;
+    }
+    Some(digits.parse().unwrap_or(u64::MAX)).filter(|&limit| limit > 0)
 }
 
 /// As many names of mechanisms as are believed; comparing each with each has to stay cheap.
@@ -236,10 +275,21 @@ mod tests {
         let offered = capabilities(&["STARTTLS hello", "SIZE"]);
         assert!(!offered.supports(Extension::StartTls));
         assert_eq!(offered.server_name(), Some("STARTTLS"));
-        assert_eq!(
-            capabilities(&["PIPELINING"]),
-            Capabilities { greeting: 0..11, text: "PIPELINING\n".into(), pipelining: false }
-        );
+        let offered = capabilities(&["PIPELINING"]);
+        assert_eq!(offered.iter().count(), 0);
+        assert!(!offered.supports(Extension::Pipelining));
+    }
+
+    // C-25, P-19: each extension is known by its keyword and by no other.
+    #[test]
+    fn extensions_have_bits_of_their_own() {
+        for extension in Extension::ALL {
+            let offered = capabilities(&["x", &extension.keyword().to_ascii_lowercase()]);
+            assert!(Extension::ALL.into_iter().all(|other| offered.supports(other) == (other == extension)));
+            assert!(offered.has(extension.keyword()));
+        }
+        let bits = Extension::ALL.into_iter().fold(0, |bits, extension| bits | extension.bit());
+        assert_eq!(bits.count_ones() as usize, Extension::ALL.len());
     }
 
     // C-25: whole words in any case; runs of spaces; unknown keywords kept; malformed lines ignored.

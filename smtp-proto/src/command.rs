@@ -81,8 +81,10 @@ impl Command<'_> {
                 put(b"RCPT TO:<");
                 put(recipient.path.as_str().as_bytes());
                 put(b">");
-                typed(&mut put, recipient.typed.iter().flat_map(|typed| typed.iter()));
-                parameters(&mut put, &recipient.parameters);
+                if !recipient.is_plain() {
+                    typed(&mut put, recipient.typed());
+                    parameters(&mut put, &recipient.parameters);
+                }
             }
             Self::Data => put(b"DATA"),
             Self::Rset => put(b"RSET"),
@@ -116,8 +118,10 @@ fn mail(put: &mut impl FnMut(&[u8]), transaction: &Transaction) {
     if transaction.utf8.is_some() {
         put(b" SMTPUTF8");
     }
-    typed(put, transaction.typed.iter());
-    parameters(put, &transaction.parameters);
+    if !transaction.is_plain() {
+        typed(put, transaction.typed());
+        parameters(put, &transaction.parameters);
+    }
 }
 
 fn typed<'a>(put: &mut impl FnMut(&[u8]), parameters: impl Iterator<Item = Typed<'a>>) {

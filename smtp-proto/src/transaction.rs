@@ -73,8 +73,10 @@ impl Recipient {
     /// Gives the domain in A-labels if that makes the whole address ASCII. Without the feature `idna` nothing does.
     pub(crate) fn prefer_ascii(&mut self) {
         #[cfg(feature = "idna")]
-        if let Some(path) = self.path.to_ascii().ok().filter(ForwardPath::is_ascii) {
-            self.path = path;
+        if !self.path.is_ascii() {
+            if let Some(path) = self.path.to_ascii().ok().filter(ForwardPath::is_ascii) {
+                self.path = path;
+            }
         }
     }
 }
@@ -105,7 +107,8 @@ pub struct Transaction {
     pub(crate) body_type: Option<BodyType>,
     /// Why SMTPUTF8 is needed: from the caller for headers, and from what was fitted to a server for anything.
     pub(crate) utf8: Option<Utf8Reason>,
-    pub(crate) typed: MailParameters,
+    /// Boxed, for the same reason as a recipient's.
+    pub(crate) typed: Option<Box<MailParameters>>,
     pub(crate) parameters: Vec<Parameter>,
     pub(crate) recipients: Vec<Recipient>,
     pub(crate) on_refusal: OnRefusal,
@@ -119,7 +122,7 @@ impl Transaction {
             size: None,
             body_type: None,
             utf8: None,
-            typed: MailParameters::NONE,
+            typed: None,
             parameters: Vec::new(),
             recipients: Vec::new(),
             on_refusal: OnRefusal::Continue,
@@ -221,7 +224,7 @@ impl Transaction {
             self.from = path;
         }
         #[cfg(feature = "idna")]
-        if let Some(submitter) = &mut self.typed.submitter {
+        if let Some(submitter) = self.typed.as_mut().and_then(|typed| typed.submitter.as_mut()) {
             if let Some(path) = submitter.0.to_ascii().ok().filter(ReversePath::is_ascii) {
                 submitter.0 = path;
             }
@@ -233,7 +236,7 @@ impl Transaction {
     /// that needs it for its domain alone may yet do without, by the feature `idna`.
     pub fn utf8_reason(&self) -> Option<Utf8Reason> {
         // Of the submitter the octets could be sent, for as xtext they are ASCII; but what they mean is not.
-        let submitter = self.typed.submitter.as_ref().map(|submitter| &submitter.0);
+        let submitter = self.typed.as_ref().and_then(|typed| typed.submitter.as_ref()).map(|submitter| &submitter.0);
         let recipient = || self.recipients.iter().find(|recipient| !recipient.is_ascii());
         match submitter.filter(|path| !path.is_ascii()) {
             _ if !self.from.is_ascii() => Some(Utf8Reason::Sender(self.from.clone())),

@@ -1,6 +1,6 @@
 //! The grammar of mailboxes: RFC 5321 section 4.1.2, widened to UTF-8 by RFC 6531 section 3.3.
 
-use alloc::boxed::Box;
+use alloc::sync::Arc;
 use alloc::string::String;
 use core::net::{Ipv4Addr, Ipv6Addr};
 
@@ -73,7 +73,7 @@ fn at_most(limit: usize, length: usize) -> Result<(), AddressError> {
 }
 
 /// Reads a mailbox and gives its canonical text: no route, no brackets, no needless quoting.
-pub(super) fn mailbox(text: &str) -> Result<Box<str>, AddressError> {
+pub(super) fn mailbox(text: &str) -> Result<Arc<str>, AddressError> {
     let bracketed = without_brackets(text)?;
     let bare = without_route(bracketed);
     if bare.is_empty() {
@@ -100,7 +100,7 @@ pub(super) fn mailbox(text: &str) -> Result<Box<str>, AddressError> {
     let mut canonical = local;
     canonical.push('@');
     canonical.push_str(domain);
-    Ok(canonical.into_boxed_str())
+    Ok(canonical.into())
 }
 
 /// Drops a source route such as `@a.example,@b.example:` (RFC 5321 appendix C). What it holds does not matter, as it goes.
@@ -208,7 +208,7 @@ pub(super) fn literal(text: &str) -> Result<(), AddressError> {
 /// A mailbox with its domain in A-labels, or `None` when nothing has to change. The local part stays as it is, for only the
 /// server it belongs to knows what it means.
 #[cfg(feature = "idna")]
-pub(super) fn with_ascii_domain(mailbox_text: &str) -> Result<Option<Box<str>>, AddressError> {
+pub(super) fn with_ascii_domain(mailbox_text: &str) -> Result<Option<Arc<str>>, AddressError> {
     use idna::uts46::{AsciiDenyList, DnsLength, Hyphens, Uts46};
 
     // A domain holds no `@`, a quoted local part may.
@@ -223,7 +223,7 @@ pub(super) fn with_ascii_domain(mailbox_text: &str) -> Result<Option<Box<str>>, 
 }
 
 /// Checks only that `text` stays one path within one command line.
-pub(super) fn relaxed(text: &str) -> Result<Box<str>, AddressError> {
+pub(super) fn relaxed(text: &str) -> Result<Arc<str>, AddressError> {
     let bare = without_brackets(text)?;
     if bare.is_empty() {
         return Err(AddressError::Empty);
@@ -253,7 +253,7 @@ mod tests {
     use alloc::format;
 
     fn canonical(text: &str) -> Option<String> {
-        mailbox(text).ok().map(Into::into)
+        mailbox(text).ok().map(|mailbox| (*mailbox).into())
     }
 
     // C-49, C-28: the forms that are mailboxes, with letter case and needed quoting kept.

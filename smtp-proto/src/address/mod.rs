@@ -3,7 +3,7 @@
 mod grammar;
 mod hello;
 
-use alloc::boxed::Box;
+use alloc::sync::Arc;
 use core::fmt;
 use core::str::FromStr;
 
@@ -22,7 +22,7 @@ use crate::escape::Escaped;
 /// # Ok::<(), smtp_proto::AddressError>(())
 /// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
-pub struct ReversePath(Option<Box<str>>);
+pub struct ReversePath(Option<Arc<str>>);
 
 impl ReversePath {
     /// Reads a mailbox such as `me@example.org`, with or without angle brackets, or the null path: `<>` or nothing.
@@ -95,8 +95,10 @@ impl ReversePath {
 /// assert!(ForwardPath::parse("a@b> SIZE=1").is_err());
 /// # Ok::<(), smtp_proto::AddressError>(())
 /// ```
+///
+/// Cloning shares the text, as with [`ReversePath`].
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct ForwardPath(Box<str>);
+pub struct ForwardPath(Arc<str>);
 
 impl ForwardPath {
     /// The domain or address literal, as it was given. `None` for the bare `postmaster` (RFC 5321 section 4.1.1.3).

@@ -85,20 +85,20 @@ pub struct FutureRelease {
 impl Capabilities {
     /// The limits the server announces (RFC 9422). `None` when it announces none, or its list is not well-formed.
     pub fn limits(&self) -> Option<Limits<'_>> {
-        self.parameters(Extension::Limits.keyword()).and_then(Limits::parse)
+        self.parameters_of(Extension::Limits).and_then(Limits::parse)
     }
 
     /// The shortest time in seconds in which the server may be asked to deliver a message or return it (RFC 2852
     /// section 4). `None` when it names none.
     pub fn deliver_by_minimum(&self) -> Option<u32> {
-        let parameters = self.parameters(Extension::DeliverBy.keyword())?;
+        let parameters = self.parameters_of(Extension::DeliverBy)?;
         let minimum = parameters.split([',', ' ']).next().filter(|minimum| minimum.len() <= 9);
         minimum.and_then(digits).filter(|&minimum| minimum > 0)
     }
 
     /// How far in the future the server releases messages (RFC 4865). `None` when it does not offer to.
     pub fn future_release(&self) -> Option<FutureRelease> {
-        let mut words = self.parameters(Extension::FutureRelease.keyword())?.split_ascii_whitespace();
+        let mut words = self.parameters_of(Extension::FutureRelease)?.split_ascii_whitespace();
         let max_interval = words.next().filter(|interval| interval.len() <= 9).and_then(digits);
         let max_date_time = words.next().and_then(|time| DateTime::parse(time).ok());
         Some(FutureRelease { max_interval, max_date_time })
@@ -107,7 +107,7 @@ impl Capabilities {
     /// The profile that says what the server's priorities mean, such as `MIXER` or `STANAG4406` (RFC 6710). `None` when it
     /// names none, or offers no priorities.
     pub fn priority_profile(&self) -> Option<&str> {
-        self.parameters(Extension::MtPriority.keyword())?.split_ascii_whitespace().next()
+        self.parameters_of(Extension::MtPriority)?.split_ascii_whitespace().next()
     }
 }
 

@@ -1,6 +1,5 @@
 //! Content on its way out by BDAT (RFC 3030): as it is, in chunks that say how long they are.
 
-use alloc::format;
 use alloc::vec::Vec;
 
 use super::outbox::Outbox;
@@ -22,11 +21,16 @@ pub(super) struct Chunks {
 }
 
 impl Chunks {
-    /// `eight_bit` permits octets over 127.
-    pub(super) fn new(eight_bit: bool) -> Self {
-        let mut chunks = Self { stage: Vec::new(), eight_bit, taken: 0, finished: false };
+    /// `eight_bit` permits octets over 127; the memory of `stage` is used again.
+    pub(super) fn new(eight_bit: bool, stage: Vec<u8>) -> Self {
+        let mut chunks = Self { stage, eight_bit, taken: 0, finished: false };
         chunks.reserve_header();
         chunks
+    }
+
+    /// The memory, for the next message.
+    pub(super) fn take_memory(&mut self) -> Vec<u8> {
+        core::mem::take(&mut self.stage)
     }
 
     fn reserve_header(&mut self) {
@@ -49,8 +53,9 @@ impl Chunks {
             }
         }
         if self.stage.capacity() - self.stage.len() < content.len() {
-            // Once and for all, since a chunk is never larger.
-            self.stage.reserve_exact(limit - self.len());
+            // By doubling, but to no more than a chunk can be.
+            let wanted = (self.len() + content.len()).max(self.len() * 2).min(limit);
+            self.stage.reserve_exact(wanted - self.len());
         }
         self.stage.extend_from_slice(content);
         self.taken += content.len() as u64;
@@ -60,12 +65,50 @@ impl Chunks {
     /// Sends what is staged as one chunk.
     pub(super) fn seal(&mut self, outbox: &mut Outbox, last: bool) {
         let length = self.len();
-        let header = if last { format!("BDAT {length} LAST\r\n") } else { format!("BDAT {length}\r\n") };
-        let start = HEADER - header.len();
-        if let Some(space) = self.stage.get_mut(start..HEADER) {
-            space.copy_from_slice(header.as_bytes());
-        }
-        outbox.chunk(&mut self.stage, start, header.len());
+        let start = self.stage.get_mut(..HEADER).map_or(HEADER, |space| write_header(space, length, last));
+        outbox.chunk(&mut self.stage, start, HEADER - start);
         self.reserve_header();
+    }
+}
+
+/// Writes a chunk's command into the end of `space`, and says where it begins.
+fn write_header(space: &mut [u8], length: usize, last: bool) -> usize {
+    let mut start = space.len();
+    let mut put = |octets: &[u8]| {
+        start = start.saturating_sub(octets.len());
+        if let Some(space) = space.get_mut(start..start + octets.len()) {
+            space.copy_from_slice(octets);
+        }
+    };
+    put(if last { b" LAST\r\n" } else { b"\r\n" });
+    let mut rest = length;
+    loop {
+        put(&[b'0' + (rest % 10) as u8]);
+        rest /= 10;
+        if rest == 0 {
+            break;
+        }
+    }
+    put(b"BDAT ");
+    start
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::format;
+    use alloc::string::ToString;
+
+    // C-80: whatever the length, the command names it, and fits.
+    #[test]
+    fn headers_name_the_length() {
+        for length in [0, 1, 9, 10, 99, 100, 16_384, 1_000_000, usize::MAX] {
+            for (last, end) in [(false, "\r\n"), (true, " LAST\r\n")] {
+                let mut space = [0; HEADER];
+                let start = write_header(&mut space, length, last);
+                let header = alloc::string::String::from_utf8_lossy(&space[start..]).to_string();
+                assert_eq!(header, format!("BDAT {length}{end}"));
+            }
+        }
     }
 }

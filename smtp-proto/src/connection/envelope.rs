@@ -236,7 +236,7 @@ impl Envelope {
     }
 
     /// The reply to RCPT.
-    pub(super) fn on_rcpt(&mut self, index: usize, reply: Reply) {
+    pub(super) fn on_rcpt(&mut self, index: usize, reply: &Reply) {
         self.answered += 1;
         let Some(recipient) = self.transaction.recipients.get_mut(index) else { return };
         if matches!(self.sender, Sender::Refused(_)) {
@@ -249,7 +249,7 @@ impl Envelope {
             return;
         }
         let too_many = reply.code().get() == 552 && self.accepted > 0;
-        recipient.outcome = Outcome::refused(Stage::Rcpt, reply);
+        recipient.outcome = Outcome::refused(Stage::Rcpt, reply.clone());
         if let Outcome::Refused { transient, .. } = &mut recipient.outcome {
             *transient |= too_many;
         }
@@ -398,6 +398,9 @@ pub(super) fn prepare(
 pub(super) fn check_recipient(recipient: &Recipient, offered: &Capabilities) -> Result<(), UsageError> {
     if !recipient.is_ascii() && !offered.supports(Extension::SmtpUtf8) {
         return Err(UsageError::NeedsSmtpUtf8(recipient.utf8_reason()));
+    }
+    if recipient.is_plain() && recipient.path.as_str().len() < command::LINE_LIMIT / 2 {
+        return Ok(());
     }
     extensions::check_rcpt(recipient, offered)?;
     check_line(&Command::Rcpt(recipient), &recipient.parameters, parameter::RCPT_LINE_ALLOWANCES, offered)

@@ -26,10 +26,13 @@ const OF_RCPT: &[&str] = &["CONNEG", "NOTIFY", "ORCPT", "RRVS"];
 
 /// The parameters of MAIL.
 pub(super) fn check_mail(transaction: &Transaction, offered: &Capabilities) -> Result<(), UsageError> {
-    let typed = &transaction.typed;
-    typed.iter().try_for_each(|parameter| require(parameter.extension, offered))?;
+    if transaction.is_plain() {
+        return Ok(());
+    }
+    transaction.typed().try_for_each(|parameter| require(parameter.extension, offered))?;
     none_of(OF_RCPT, &transaction.parameters)?;
     once_each(transaction.keywords())?;
+    let Some(typed) = &transaction.typed else { return Ok(()) };
     if typed.tracking.is_some() && !transaction.keywords().any(|keyword| keyword == "ENVID") {
         return Err(UsageError::TrackingNeedsEnvelopeId);
     }
@@ -41,7 +44,7 @@ pub(super) fn check_mail(transaction: &Transaction, offered: &Capabilities) -> R
             }
         }
     }
-    let bounds = offered.future_release();
+    let bounds = typed.hold.and_then(|_| offered.future_release());
     match (typed.hold, bounds.and_then(|to| to.max_interval), bounds.and_then(|to| to.max_date_time)) {
         (Some(Hold::For(time)), Some(maximum), _) if time.get() > maximum => Err(UsageError::HoldTooLong { maximum }),
         (Some(Hold::Until(time)), _, Some(maximum)) if time > maximum => Err(UsageError::HoldTooLate { maximum }),
@@ -51,8 +54,7 @@ pub(super) fn check_mail(transaction: &Transaction, offered: &Capabilities) -> R
 
 /// The parameters of RCPT.
 pub(super) fn check_rcpt(recipient: &Recipient, offered: &Capabilities) -> Result<(), UsageError> {
-    let mut typed = recipient.typed.iter().flat_map(|typed| typed.iter());
-    typed.try_for_each(|parameter| require(parameter.extension, offered))?;
+    recipient.typed().try_for_each(|parameter| require(parameter.extension, offered))?;
     none_of(OF_MAIL, &recipient.parameters)?;
     once_each(recipient.keywords())
 }

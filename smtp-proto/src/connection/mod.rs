@@ -15,6 +15,7 @@ mod verbs;
 
 use alloc::collections::{BTreeSet, VecDeque};
 use alloc::string::String;
+use alloc::vec::Vec;
 use core::fmt;
 use core::time::Duration;
 
@@ -81,6 +82,8 @@ pub struct Connection {
     reply_began: u64,
     expected: Expected,
     outbox: Outbox,
+    /// The memory of the last chunk.
+    stage: Vec<u8>,
     /// The transport takes no more octets, but may still give some.
     write_closed: bool,
     events: VecDeque<Event>,
@@ -137,6 +140,7 @@ impl Connection {
             reply_began: 0,
             expected,
             outbox: Outbox::default(),
+            stage: Vec::new(),
             write_closed: false,
             events: VecDeque::new(),
             now: Time::default(),

@@ -380,7 +380,9 @@ impl Connection {
 
     /// A transaction as it can be said to this server.
     fn fitted(&self, mut transaction: Transaction) -> Result<Transaction, UsageError> {
-        transaction.typed.per_recipient_replies &= self.config.protocol == Protocol::Smtp;
+        if let Some(typed) = &mut transaction.typed {
+            typed.per_recipient_replies &= self.config.protocol == Protocol::Smtp;
+        }
         envelope::prepare(transaction, &self.capabilities, self.secure)
     }
 

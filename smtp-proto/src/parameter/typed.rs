@@ -23,7 +23,7 @@ fn typed<'a, V: Display>(extension: Extension, keyword: &'static str, value: Opt
 }
 
 /// Parameters of MAIL.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct MailParameters {
     pub(crate) submitter: Option<Submitter>,
     pub(crate) ret: Option<Ret>,
@@ -37,18 +37,6 @@ pub(crate) struct MailParameters {
 }
 
 impl MailParameters {
-    pub(crate) const NONE: Self = Self {
-        submitter: None,
-        ret: None,
-        envelope_id: None,
-        deliver_by: None,
-        hold: None,
-        priority: None,
-        require_tls: false,
-        tracking: None,
-        per_recipient_replies: false,
-    };
-
     /// Those that are set, in the order in which they are sent.
     pub(crate) fn iter(&self) -> impl Iterator<Item = Typed<'_>> + Clone {
         let hold = self.hold.as_ref().and_then(|hold| match hold {

@@ -75,7 +75,7 @@ impl ReplyDecoder {
                 let whole = if self.held.is_empty() { input } else { &self.held };
                 let length = if self.held.is_empty() { taken } else { self.held.len() };
                 self.spent = true;
-                Ok((taken, Some(framing::view(code, whole, length))))
+                Ok((taken, Some(framing::view(&self.framing, code, whole, length))))
             }
         }
     }
@@ -104,7 +104,8 @@ impl ReplyDecoder {
             rest = after;
             self.hold(piece)?;
             let line = self.held.get(self.framing.total..).unwrap_or_default();
-            if let Some(code) = self.framing.line(line, &self.limits)? {
+            let nul = memchr(0, line).is_some();
+            if let Some(code) = self.framing.line(line, nul, &self.limits)? {
                 return Ok((input.len() - rest.len(), Some(code)));
             }
         }

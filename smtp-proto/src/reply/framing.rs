@@ -3,7 +3,7 @@
 //! Errors depend only on the octets, never on how they were cut: a line is judged when its LF is there, and a line
 //! without one is only measured. So the incremental decoder and the whole-buffer parser always agree.
 
-use memchr::memchr;
+use memchr::{memchr, memchr2};
 
 use super::{ReplyCode, ReplyRef};
 
@@ -105,8 +105,14 @@ impl Framing {
         }
     }
 
-    /// Takes the next line, its LF included. Gives the code once the line is the last one of its reply.
-    pub(super) fn line(&mut self, line: &[u8], limits: &ReplyLimits) -> Result<Option<ReplyCode>, ReplyError> {
+    /// Takes the next line, its LF included, and whether it holds a NUL. Gives the code once the line is the last one of its
+    /// reply.
+    pub(super) fn line(
+        &mut self,
+        line: &[u8],
+        nul: bool,
+        limits: &ReplyLimits,
+    ) -> Result<Option<ReplyCode>, ReplyError> {
         self.measure(line.len(), limits)?;
         self.total += line.len();
         self.lines += 1;
@@ -118,7 +124,7 @@ impl Framing {
             [content @ .., b'\n'] if limits.bare_lf => content,
             _ => return Err(ReplyError::BareLf),
         };
-        if memchr(0, content).is_some() {
+        if nul {
             return Err(ReplyError::Nul);
         }
         let (digits, rest) = content.split_first_chunk::<3>().ok_or(ReplyError::Code)?;
@@ -155,7 +161,8 @@ pub(super) fn text_of_line(line: &[u8]) -> &[u8] {
 /// [`ReplyError`] when the octets are not, and cannot become, a reply within `limits`.
 pub fn parse_reply<'a>(buffer: &'a [u8], limits: &ReplyLimits) -> Result<Option<(ReplyRef<'a>, usize)>, ReplyError> {
     let mut framing = Framing::default();
-    Ok(scan(&mut framing, buffer, limits)?.map(|(code, length)| (view(code, buffer, length), length)))
+    let found = scan(&mut framing, buffer, limits)?;
+    Ok(found.map(|(code, length)| (view(&framing, code, buffer, length), length)))
 }
 
 /// Runs over the lines at the start of `buffer`, which begins a line. Gives the code and the length of the reply once it
@@ -166,10 +173,10 @@ pub(super) fn scan(
     limits: &ReplyLimits,
 ) -> Result<Option<(ReplyCode, usize)>, ReplyError> {
     let mut rest = buffer;
-    while let Some(lf) = memchr(b'\n', rest) {
+    while let Some((lf, nul)) = line_end(rest) {
         let (line, after) = rest.split_at(lf + 1);
         rest = after;
-        if let Some(code) = framing.line(line, limits)? {
+        if let Some(code) = framing.line(line, nul, limits)? {
             return Ok(Some((code, buffer.len() - rest.len())));
         }
     }
@@ -177,9 +184,19 @@ pub(super) fn scan(
     Ok(None)
 }
 
+/// Where the first line of `octets` has its LF, and whether it holds a NUL; one look at both for lines that hold none.
+pub(super) fn line_end(octets: &[u8]) -> Option<(usize, bool)> {
+    let index = memchr2(b'\n', 0, octets)?;
+    if octets.get(index) == Some(&b'\n') {
+        return Some((index, false));
+    }
+    let behind = memchr(b'\n', octets.get(index..)?)?;
+    Some((index + behind, true))
+}
+
 /// The first `length` octets of `buffer` as the reply they were found to be.
-pub(super) fn view(code: ReplyCode, buffer: &[u8], length: usize) -> ReplyRef<'_> {
-    ReplyRef { code, raw: buffer.get(..length).unwrap_or(buffer) }
+pub(super) fn view<'a>(framing: &Framing, code: ReplyCode, buffer: &'a [u8], length: usize) -> ReplyRef<'a> {
+    ReplyRef { code, raw: buffer.get(..length).unwrap_or(buffer), single: framing.lines == 1 }
 }
 
 #[cfg(test)]

@@ -9,18 +9,18 @@ mod etrn;
 mod framing;
 mod member;
 mod queue_id;
+mod text;
 mod verification;
 
 use alloc::string::String;
 use core::fmt;
-
-use bytes::Bytes;
 
 pub use self::code::{EnhancedCode, ReplyCode, Severity};
 pub use self::decoder::ReplyDecoder;
 pub use self::etrn::QueueRun;
 pub use self::framing::{ReplyError, ReplyLimits, parse_reply};
 pub use self::member::Member;
+use self::text::Text;
 pub use self::verification::Verification;
 use crate::escape::Escaped;
 
@@ -30,6 +30,8 @@ pub struct ReplyRef<'a> {
     code: ReplyCode,
     /// Every line as received, codes and line ends included; [`framing`] has checked all of it.
     raw: &'a [u8],
+    /// There is but one.
+    single: bool,
 }
 
 impl<'a> ReplyRef<'a> {
@@ -39,7 +41,7 @@ impl<'a> ReplyRef<'a> {
     }
 
     /// The text of each line, without code, separator and line end. Octets, since servers send what they like.
-    pub fn lines(&self) -> impl Iterator<Item = &'a [u8]> + use<'a> {
+    pub fn lines(&self) -> impl Iterator<Item = &'a [u8]> + Clone + use<'a> {
         self.raw.split_inclusive(|&octet| octet == b'\n').map(framing::text_of_line)
     }
 
@@ -48,23 +50,21 @@ impl<'a> ReplyRef<'a> {
         EnhancedCode::of_text(self.code, self.lines().next()?)
     }
 
-    /// Copies the reply out of its buffer: one allocation.
+    /// Copies the reply out of its buffer: one allocation where its text is longer than 62 octets, otherwise none.
     pub fn to_owned(&self) -> Reply {
         self.to_owned_up_to(usize::MAX)
     }
 
     /// Copies at most `limit` octets of text.
     pub(crate) fn to_owned_up_to(self, limit: usize) -> Reply {
-        let length = self.lines().map(|line| line.len() + 1).sum::<usize>().saturating_sub(1);
-        let mut text = bytes::BytesMut::with_capacity(length.min(limit));
-        for (index, line) in self.lines().enumerate() {
-            if index > 0 && text.len() < limit {
-                text.extend_from_slice(b"\n");
+        if self.single {
+            let line = framing::text_of_line(self.raw);
+            if let Some(text) = Text::short(line).filter(|_| line.len() <= limit) {
+                return Reply { code: self.code, text, truncated: false };
             }
-            let room = limit - text.len();
-            text.extend_from_slice(line.get(..room).unwrap_or(line));
         }
-        Reply { code: self.code, text: text.freeze(), truncated: length > limit }
+        let (text, complete) = Text::joined(self.lines(), limit);
+        Reply { code: self.code, text, truncated: !complete }
     }
 }
 
@@ -76,7 +76,7 @@ impl fmt::Debug for ReplyRef<'_> {
 
 /// A reply that owns its text.
 ///
-/// Cloning shares the text. `Display` shows code and text on one line, escaped and cut to 512 octets, so that an error
+/// Cloning shares the text or, where it is short, copies it. `Display` shows code and text on one line, escaped and cut to 512 octets, so that an error
 /// message cannot carry a server's control characters into a terminal.
 ///
 /// ```
@@ -96,7 +96,7 @@ impl fmt::Debug for ReplyRef<'_> {
 pub struct Reply {
     code: ReplyCode,
     /// The text lines, joined by LF, which no line can contain.
-    text: Bytes,
+    text: Text,
     truncated: bool,
 }
 
@@ -133,7 +133,7 @@ impl Reply {
 
     /// The code alone.
     pub(crate) fn without_text(self) -> Self {
-        Self { text: Bytes::new(), truncated: self.truncated || !self.text.is_empty(), ..self }
+        Self { text: Text::EMPTY, truncated: self.truncated || !self.text.is_empty(), ..self }
     }
 
     /// The path between angle brackets in a 251 or 551 reply: where the server says the recipient lives now

@@ -7,8 +7,8 @@ use super::{Recipient, Transaction};
 use crate::address::ReversePath;
 use crate::date_time::DateTime;
 use crate::parameter::{
-    DeliverBy, EnvelopeId, Hold, HoldFor, Notify, OriginalRecipient, Parameter, Priority, RcptParameters, Ret,
-    Submitter, Tracking, ValidSince,
+    DeliverBy, EnvelopeId, Hold, HoldFor, MailParameters, Notify, OriginalRecipient, Parameter, Priority, RcptParameters, Ret,
+    Submitter, Tracking, Typed, ValidSince,
 };
 
 /// Parameters of MAIL. Where one is given again, the last counts.
@@ -35,14 +35,14 @@ impl Transaction {
     /// How much of the message comes back in a report of its failure (DSN, RFC 3461 section 4.3).
     #[must_use]
     pub fn ret(mut self, ret: Ret) -> Self {
-        self.typed.ret = Some(ret);
+        self.typed_mut().ret = Some(ret);
         self
     }
 
     /// Names the envelope, so that reports can be told apart (DSN, RFC 3461 section 4.4).
     #[must_use]
     pub fn envelope_id(mut self, id: EnvelopeId) -> Self {
-        self.typed.envelope_id = Some(id);
+        self.typed_mut().envelope_id = Some(id);
         self
     }
 
@@ -50,7 +50,7 @@ impl Transaction {
     /// against the server's minimum.
     #[must_use]
     pub fn deliver_by(mut self, deliver_by: DeliverBy) -> Self {
-        self.typed.deliver_by = Some(deliver_by);
+        self.typed_mut().deliver_by = Some(deliver_by);
         self
     }
 
@@ -58,7 +58,7 @@ impl Transaction {
     /// place of [`hold_until`](Self::hold_until).
     #[must_use]
     pub fn hold_for(mut self, time: HoldFor) -> Self {
-        self.typed.hold = Some(Hold::For(time));
+        self.typed_mut().hold = Some(Hold::For(time));
         self
     }
 
@@ -66,14 +66,14 @@ impl Transaction {
     /// place of [`hold_for`](Self::hold_for).
     #[must_use]
     pub fn hold_until(mut self, time: DateTime) -> Self {
-        self.typed.hold = Some(Hold::Until(time));
+        self.typed_mut().hold = Some(Hold::Until(time));
         self
     }
 
     /// Ranks the message among others (MT-PRIORITY, RFC 6710).
     #[must_use]
     pub fn priority(mut self, priority: Priority) -> Self {
-        self.typed.priority = Some(priority);
+        self.typed_mut().priority = Some(priority);
         self
     }
 
@@ -81,7 +81,9 @@ impl Transaction {
     /// clear.
     #[must_use]
     pub fn require_tls(mut self, required: bool) -> Self {
-        self.typed.require_tls = required;
+        if required || self.typed.is_some() {
+            self.typed_mut().require_tls = required;
+        }
         self
     }
 
@@ -89,14 +91,14 @@ impl Transaction {
     /// RFC 4954 section 5).
     #[must_use]
     pub fn submitter(mut self, submitter: ReversePath) -> Self {
-        self.typed.submitter = Some(Submitter(submitter));
+        self.typed_mut().submitter = Some(Submitter(submitter));
         self
     }
 
     /// Has servers keep track of the message (MTRK, RFC 3885). Needs an [`envelope_id`](Self::envelope_id).
     #[must_use]
     pub fn tracking(mut self, tracking: Tracking) -> Self {
-        self.typed.tracking = Some(tracking);
+        self.typed_mut().tracking = Some(tracking);
         self
     }
 
@@ -107,23 +109,39 @@ impl Transaction {
     /// does nothing.
     #[must_use]
     pub fn per_recipient_replies(mut self, wanted: bool) -> Self {
-        self.typed.per_recipient_replies = wanted;
+        if wanted || self.typed.is_some() {
+            self.typed_mut().per_recipient_replies = wanted;
+        }
         self
+    }
+
+    fn typed_mut(&mut self) -> &mut MailParameters {
+        self.typed.get_or_insert_with(Box::default)
+    }
+
+    /// Those parameters that have a type of their own.
+    pub(crate) fn typed(&self) -> impl Iterator<Item = Typed<'_>> + Clone {
+        self.typed.iter().flat_map(|typed| typed.iter())
+    }
+
+    /// Whether it has no parameters but those that depend on the content, as nearly all.
+    pub(crate) fn is_plain(&self) -> bool {
+        self.typed.is_none() && self.parameters.is_empty()
     }
 
     /// Whether PRDR is asked for, in either way.
     pub(crate) fn wants_verdicts(&self) -> bool {
-        self.keywords().any(|keyword| keyword == "PRDR")
+        !self.is_plain() && self.keywords().any(|keyword| keyword == "PRDR")
     }
 
     /// Whether REQUIRETLS is asked for, in either way.
     pub(crate) fn requires_tls(&self) -> bool {
-        self.keywords().any(|keyword| keyword == "REQUIRETLS")
+        !self.is_plain() && self.keywords().any(|keyword| keyword == "REQUIRETLS")
     }
 
     /// The keyword of each parameter of MAIL, those that depend on the content aside.
     pub(crate) fn keywords(&self) -> impl Iterator<Item = &str> + Clone {
-        let typed = self.typed.iter().map(|parameter| parameter.keyword);
+        let typed = self.typed().map(|parameter| parameter.keyword);
         typed.chain(self.parameters.iter().map(Parameter::keyword))
     }
 }
@@ -170,9 +188,19 @@ impl Recipient {
         self.typed.get_or_insert_with(Box::default)
     }
 
+    /// Those parameters that have a type of their own.
+    pub(crate) fn typed(&self) -> impl Iterator<Item = Typed<'_>> + Clone {
+        self.typed.iter().flat_map(|typed| typed.iter())
+    }
+
+    /// Whether it has no parameters, as nearly all.
+    pub(crate) fn is_plain(&self) -> bool {
+        self.typed.is_none() && self.parameters.is_empty()
+    }
+
     /// The keyword of each parameter of RCPT.
     pub(crate) fn keywords(&self) -> impl Iterator<Item = &str> + Clone {
-        let typed = self.typed.iter().flat_map(|typed| typed.iter()).map(|parameter| parameter.keyword);
+        let typed = self.typed().map(|parameter| parameter.keyword);
         typed.chain(self.parameters.iter().map(Parameter::keyword))
     }
 

@@ -2,6 +2,7 @@
 
 use super::Session;
 use crate::connection::Connection;
+use crate::connection::envelope::Envelope;
 use crate::connection::auth::{Answer, Exchange};
 use crate::connection::expect::Expect;
 use crate::event::{Challenge, CloseReason, Event};
@@ -88,7 +89,10 @@ impl Connection {
         match &self.session {
             Session::Authenticating(exchange) => exchange.is_echoed_in(text),
             _ if self.after_auth => self.expected.front().is_none(),
-            _ => self.awaiting.iter().chain(&self.current).any(|envelope| envelope.is_echoed_in(text)),
+            _ => {
+                let echoed = |envelope: &Envelope| envelope.is_echoed_in(text);
+                self.awaiting.iter().any(echoed) || self.current.as_ref().is_some_and(echoed)
+            }
         }
     }
 

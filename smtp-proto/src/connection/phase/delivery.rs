@@ -73,8 +73,12 @@ impl Connection {
 
     pub(super) fn on_envelope(&mut self, expect: Expect, reply: Reply) {
         // Also one whose content is complete, where that went ahead.
-        let mut open = self.awaiting.iter_mut().chain(&mut self.current);
-        let Some(envelope) = open.find(|envelope| envelope.is_asking()) else { return };
+        let complete = self.awaiting.iter().position(Envelope::is_asking);
+        let open = match complete {
+            Some(index) => self.awaiting.get_mut(index),
+            None => self.current.as_mut(),
+        };
+        let Some(envelope) = open.filter(|envelope| envelope.is_asking()) else { return };
         // Neither yes nor no: closing leaves it in doubt, where the content went ahead and has left in full.
         let left = envelope.end > 0 && envelope.end <= self.outbox.transmitted();
         if left && reply.code().severity() == Severity::Intermediate {
@@ -93,7 +97,7 @@ impl Connection {
                 }
             }
             Expect::Rcpt(index) => {
-                envelope.on_rcpt(index, reply.clone());
+                envelope.on_rcpt(index, &reply);
                 if !by_hand {
                     self.events.push_back(Event::Recipient { id: envelope.id(), index, reply });
                 }
@@ -171,7 +175,8 @@ impl Connection {
         let Some(envelope) = &mut self.current else { return };
         envelope.chunked = true;
         self.events.push_back(Event::BodyRequested { id: envelope.id(), accepted: envelope.accepted() });
-        self.session = Session::Content(Content::Chunks(Chunks::new(envelope.is_eight_bit())));
+        let stage = core::mem::take(&mut self.stage);
+        self.session = Session::Content(Content::Chunks(Chunks::new(envelope.is_eight_bit(), stage)));
     }
 
     /// Sends the staged chunk, if it is full or the last one and may be sent now.
@@ -229,6 +234,9 @@ impl Connection {
 
     fn chunk_sent(&mut self, start: u64, last: bool) {
         if last {
+            if let Session::Content(Content::Chunks(chunks)) = &mut self.session {
+                self.stage = chunks.take_memory();
+            }
             self.on_content_complete(start);
         } else {
             self.expected.push_content(Expect::Chunk, start, self.outbox.end());
