@@ -1,16 +1,15 @@
 //! A session over a blocking stream.
 
 use std::fmt;
-use std::io::{self, BufRead};
+use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use smtp_driver::{Dialogue, Error, Transcript, TranscriptHook};
 use smtp_proto::sasl::ChannelBindings;
 use smtp_proto::{
-    Capabilities, CloseReason, CommandLine, Config, Connection, ContentUrl, Event, Failure, OriginalClient, Recipient,
-    Reply, Report, Security, SecurityReport, Setup, State, Step, Submission, Time, TlsPolicy, Transaction,
-    TransactionId, UsageError,
+    Capabilities, CloseReason, CommandLine, Config, Connection, Event, Failure, OriginalClient, Reply, Security,
+    SecurityReport, Setup, State, Step, Time, TlsPolicy, UsageError,
 };
 
 use crate::stream::Stream;
@@ -27,7 +26,7 @@ const GLANCE: Duration = Duration::from_secs(1);
 /// by the server. [`quit`](Self::quit) takes leave properly.
 pub struct Client<S> {
     stream: S,
-    dialogue: Dialogue,
+    pub(crate) dialogue: Dialogue,
     started: Instant,
     buffer: Box<[u8]>,
     /// What the timeout of reads is set to, if it is.
@@ -194,156 +193,6 @@ impl<S: Stream> Client<S> {
     }
 }
 
-/// Messages.
-impl<S: Stream> Client<S> {
-    /// Sends one message to the recipients of `transaction`. `message` is read only once the server is ready for it; a file
-    /// becomes a `BufRead` by `BufReader::new`, octets in memory are one.
-    ///
-    /// The report tells what became of each recipient; at least one was accepted.
-    ///
-    /// # Errors
-    ///
-    /// [`Error`] when nobody was accepted. The report is in it, if the server was asked at all.
-    pub fn send(&mut self, transaction: Transaction, message: impl BufRead) -> Result<Report, Error> {
-        self.prepare();
-        self.deliver(transaction, message)
-    }
-
-    /// Sends one message in as many transactions as the server needs for its recipients: see
-    /// [`Submission`](smtp_proto::Submission). `message` is called for each of them, and gives the message from its beginning.
-    ///
-    /// The report tells what became of each recipient; at least one was accepted.
-    ///
-    /// # Errors
-    ///
-    /// [`Error`] as for [`send`](Self::send), when nobody was accepted.
-    pub fn submit<R: BufRead>(
-        &mut self,
-        transaction: Transaction,
-        mut message: impl FnMut() -> io::Result<R>,
-    ) -> Result<Report, Error> {
-        self.prepare();
-        let checked = self.dialogue.connection.check(&transaction);
-        self.dialogue.started(checked)?;
-        let mut submission = Submission::new(transaction);
-        let failed = loop {
-            let Some(part) = submission.next(&self.dialogue.connection) else { break None };
-            let message = match message() {
-                Ok(message) => message,
-                Err(error) => break Some(Error::unreadable(error)),
-            };
-            let result = self.deliver(part, message);
-            if let Some(error) = self.dialogue.part_completed(&mut submission, result) {
-                break Some(error);
-            }
-        };
-        self.dialogue.merged(submission.into_report(), failed)
-    }
-
-    /// Says MAIL by hand. Go on with [`rcpt`](Self::rcpt) and [`data`](Self::data).
-    ///
-    /// # Errors
-    ///
-    /// [`Error`] when it cannot be said, or no reply comes. A refusal is a reply.
-    pub fn mail(&mut self, transaction: Transaction) -> Result<Reply, Error> {
-        self.ask(|connection| connection.mail(transaction).map(|_| ()))
-    }
-
-    /// Says RCPT by hand.
-    ///
-    /// # Errors
-    ///
-    /// [`Error`] as for [`mail`](Self::mail).
-    pub fn rcpt(&mut self, recipient: impl Into<Recipient>) -> Result<Reply, Error> {
-        self.ask(|connection| connection.rcpt(recipient))
-    }
-
-    /// Says DATA by hand and sends the message.
-    ///
-    /// # Errors
-    ///
-    /// [`Error`] as for [`send`](Self::send).
-    pub fn data(&mut self, message: impl BufRead) -> Result<Report, Error> {
-        self.complete_by_hand(Connection::data, message)
-    }
-
-    /// Sends the message of a transaction by hand by BDAT.
-    ///
-    /// # Errors
-    ///
-    /// [`Error`] as for [`send`](Self::send).
-    pub fn bdat(&mut self, message: impl BufRead) -> Result<Report, Error> {
-        self.complete_by_hand(Connection::bdat, message)
-    }
-
-    /// Has the server fetch the message of a transaction by hand: see [`Connection::burl`].
-    ///
-    /// # Errors
-    ///
-    /// [`Error`] as for [`send`](Self::send).
-    pub fn burl(&mut self, url: &ContentUrl) -> Result<Report, Error> {
-        self.complete_by_hand(|connection| connection.burl(url), &b""[..])
-    }
-
-    fn complete_by_hand(
-        &mut self,
-        start: impl FnOnce(&mut Connection) -> Result<(), UsageError>,
-        message: impl BufRead,
-    ) -> Result<Report, Error> {
-        self.prepare();
-        let id = self.dialogue.connection.transaction();
-        let started = start(&mut self.dialogue.connection);
-        self.dialogue.started(started)?;
-        let id = id.ok_or(UsageError::NoTransaction)?;
-        self.complete(id, message)
-    }
-
-    /// Does a whole transaction.
-    fn deliver(&mut self, transaction: Transaction, message: impl BufRead) -> Result<Report, Error> {
-        let begun = self.dialogue.connection.begin(transaction);
-        let id = self.dialogue.started(begun)?;
-        self.complete(id, message)
-    }
-
-    /// Drives a transaction to its report.
-    fn complete(&mut self, id: TransactionId, mut message: impl BufRead) -> Result<Report, Error> {
-        loop {
-            match self.next_event()? {
-                Event::BodyRequested { .. } => self.pour(id, &mut message)?,
-                Event::Completed(report) if report.id() == id => return self.dialogue.completed(report),
-                _ => {}
-            }
-        }
-    }
-
-    /// Hands the message over as fast as the stream takes it.
-    fn pour(&mut self, id: TransactionId, message: &mut impl BufRead) -> Result<(), Error> {
-        // Without a body the server has refused early, or the stream broke; the events tell.
-        while let Some(mut body) = self.dialogue.connection.body() {
-            let chunk = match message.fill_buf() {
-                Ok(chunk) => chunk,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                Err(error) => {
-                    self.dialogue.connection.abort();
-                    return Err(Error::Message { error, report: self.dialogue.report_of(id) });
-                }
-            };
-            let written = if chunk.is_empty() { body.finish().map(|()| None) } else { body.write(chunk).map(Some) };
-            match written {
-                Ok(None) => return Ok(()),
-                Ok(Some(0)) if self.dialogue.connection.poll_transmit().is_none() => self.receive(),
-                Ok(Some(0)) => {
-                    self.transmit();
-                    self.glance();
-                }
-                Ok(Some(taken)) => message.consume(taken),
-                Err(error) => return Err(Error::Content { error, report: self.dialogue.report_of(id) }),
-            }
-        }
-        Ok(())
-    }
-}
-
 /// Single commands.
 impl<S: Stream> Client<S> {
     /// Says EHLO (in LMTP, LHLO) again or for the first time.
@@ -403,7 +252,10 @@ impl<S: Stream> Client<S> {
     }
 
     /// Starts something that a reply answers, and waits for that.
-    fn ask(&mut self, start: impl FnOnce(&mut Connection) -> Result<(), UsageError>) -> Result<Reply, Error> {
+    pub(crate) fn ask(
+        &mut self,
+        start: impl FnOnce(&mut Connection) -> Result<(), UsageError>,
+    ) -> Result<Reply, Error> {
         self.prepare();
         let started = start(&mut self.dialogue.connection);
         self.dialogue.started(started)?;
@@ -441,7 +293,7 @@ impl<S: Stream> Client<S> {
 
     /// Before a verb: lets the core finish what it does by itself, and notices what an idle connection has missed. Content
     /// that is owed only the caller can finish.
-    fn prepare(&mut self) {
+    pub(crate) fn prepare(&mut self) {
         while self.dialogue.connection.state() == State::Busy && self.dialogue.connection.body().is_none() {
             self.turn();
         }
@@ -451,7 +303,7 @@ impl<S: Stream> Client<S> {
     }
 
     /// Moves octets once: out if there are any, else in.
-    fn turn(&mut self) {
+    pub(crate) fn turn(&mut self) {
         if self.dialogue.connection.poll_transmit().is_some() {
             self.transmit();
         } else {
@@ -460,7 +312,7 @@ impl<S: Stream> Client<S> {
     }
 
     /// Writes until the core has nothing to send.
-    fn transmit(&mut self) {
+    pub(crate) fn transmit(&mut self) {
         while self.dialogue.connection.poll_transmit().is_some() && self.arm() {
             let Some(out) = self.dialogue.connection.poll_transmit() else { break };
             let result = self.stream.write(&out);
@@ -502,7 +354,7 @@ impl<S: Stream> Client<S> {
     }
 
     /// Reads once, as long as the deadline allows.
-    fn receive(&mut self) {
+    pub(crate) fn receive(&mut self) {
         if self.arm() {
             let result = self.stream.read(&mut self.buffer);
             if result.as_ref().is_err_and(is_timeout) {
@@ -513,7 +365,7 @@ impl<S: Stream> Client<S> {
     }
 
     /// Reads what has already come.
-    fn glance(&mut self) {
+    pub(crate) fn glance(&mut self) {
         let result = self.stream.try_read(&mut self.buffer);
         self.take(result);
     }

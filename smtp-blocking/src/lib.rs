@@ -40,6 +40,7 @@ mod client;
 mod connect;
 #[doc = include_str!("from_smtplib.md")]
 pub mod from_smtplib {}
+mod messages;
 mod stream;
 #[cfg(feature = "rustls")]
 mod tls;
@@ -48,6 +49,7 @@ mod transport;
 use smtp_proto::{ForwardPath, Report, ReversePath, TlsMode, Transaction};
 
 pub use client::Client;
+pub use messages::SendAll;
 pub use smtp_driver::{Error, Options, Transcript};
 #[cfg(feature = "rustls")]
 pub use smtp_driver::{Tls, rustls};

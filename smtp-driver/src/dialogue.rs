@@ -4,8 +4,8 @@ use std::fmt;
 use std::io;
 
 use smtp_proto::{
-    Config, Connection, Event, Failure, Reply, Report, Security, SecurityReport, Setup, Step, Submission, Time,
-    TransactionId, UsageError,
+    BodyError, Config, Connection, Event, Failure, Reply, Report, Security, SecurityReport, Setup, Step, Submission,
+    Time, TransactionId, UsageError,
 };
 
 use crate::error::Error;
@@ -191,12 +191,75 @@ impl Dialogue {
         }
     }
 
-    /// The report of a transaction that was aborted. Takes all events.
-    pub fn report_of(&mut self, id: TransactionId) -> Option<Box<Report>> {
-        std::iter::from_fn(|| self.connection.poll_event()).find_map(|event| match event {
+    /// Hands over the next octets of a message, or its end where there are none.
+    ///
+    /// # Errors
+    ///
+    /// [`Spoilt`] when they may not be sent, which ends the connection.
+    pub fn feed(&mut self, octets: &[u8]) -> Result<Fed, Spoilt> {
+        let Some(mut body) = self.connection.body() else { return Ok(Fed::Unwanted) };
+        if octets.is_empty() {
+            return body.finish().map(|()| Fed::Whole).map_err(Spoilt::Unfit);
+        }
+        match body.write(octets).map_err(Spoilt::Unfit)? {
+            0 => Ok(Fed::Full),
+            taken => Ok(Fed::Taken(taken)),
+        }
+    }
+
+    /// The content of a message could not be handed over, which has ended the connection. Takes all events.
+    pub fn spoil(&mut self, id: TransactionId, spoilt: Spoilt) -> Error {
+        let mut events = std::iter::from_fn(|| self.connection.poll_event());
+        let report = events.find_map(|event| match event {
             Event::Completed(report) if report.id() == id => Some(Box::new(report)),
             _ => None,
-        })
+        });
+        spoilt.into_error(report)
+    }
+
+    /// A message cannot be read on, so the connection has to end without it.
+    pub fn unreadable(&mut self, error: io::Error) -> Spoilt {
+        self.connection.abort();
+        Spoilt::Unreadable(error)
+    }
+
+    /// Why no transaction can be begun any more on this session, if so.
+    pub(crate) fn unfit(&mut self) -> Option<Error> {
+        let limits = self.connection.capabilities().limits();
+        let used_up =
+            limits.and_then(|limits| limits.mail_max()).filter(|_| self.connection.transactions_left() == Some(0));
+        self.over().or_else(|| used_up.map(|maximum| UsageError::MailLimit { maximum }.into()))
+    }
+}
+
+/// What became of octets of a message.
+#[derive(Debug)]
+pub enum Fed {
+    /// So many were taken.
+    Taken(usize),
+    /// None was taken: octets have to move first.
+    Full,
+    /// It was the end, and the message is whole.
+    Whole,
+    /// No content is wanted: the server has refused early, or the stream broke. The events tell.
+    Unwanted,
+}
+
+/// Why the content of a message could not be handed over.
+#[derive(Debug)]
+pub enum Spoilt {
+    /// It cannot be read.
+    Unreadable(io::Error),
+    /// It may not be sent.
+    Unfit(BodyError),
+}
+
+impl Spoilt {
+    pub(crate) fn into_error(self, report: Option<Box<Report>>) -> Error {
+        match self {
+            Self::Unreadable(error) => Error::Message { error, report },
+            Self::Unfit(error) => Error::Content { error, report },
+        }
     }
 }
 

@@ -8,16 +8,18 @@ mod error;
 mod options;
 #[cfg(feature = "record")]
 mod record;
+mod sequence;
 mod target;
 #[cfg(feature = "rustls")]
 mod tls;
 mod transcript;
 
-pub use dialogue::Dialogue;
+pub use dialogue::{Dialogue, Fed, Spoilt};
 pub use error::Error;
 pub use options::{Options, Plan, Session};
 #[cfg(feature = "rustls")]
 pub use rustls;
+pub use sequence::{Heard, Sequence};
 #[cfg(feature = "rustls")]
 pub use tls::{Tls, channel_bindings, tls_version};
 pub use transcript::{Transcript, TranscriptHook};

@@ -12,11 +12,10 @@ use std::time::Duration;
 use smtp_driver::{Dialogue, Error, Transcript, TranscriptHook};
 use smtp_proto::sasl::ChannelBindings;
 use smtp_proto::{
-    Capabilities, CloseReason, CommandLine, Config, Connection, ContentUrl, Event, Failure, OriginalClient, Recipient,
-    Reply, Report, Security, SecurityReport, Setup, State, Step, Submission, Time, TlsPolicy, Transaction,
-    TransactionId, UsageError,
+    Capabilities, CloseReason, CommandLine, Config, Connection, Event, Failure, OriginalClient, Reply, Security,
+    SecurityReport, Setup, State, Step, Time, TlsPolicy, UsageError,
 };
-use tokio::io::{AsyncBufRead, AsyncBufReadExt, AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::task::yield_now;
 use tokio::time::{Instant, Sleep, sleep, timeout};
 
@@ -37,13 +36,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Duplex for S {}
 /// had begun.
 pub struct Client<S> {
     stream: S,
-    dialogue: Dialogue,
+    pub(crate) dialogue: Dialogue,
     started: Instant,
     sleep: Pin<Box<Sleep>>,
     /// When the stream last took octets, if a flush has not yet sent them on their way.
     unflushed: Option<Time>,
     /// An exchange has begun and not come to its end: whoever began it was cancelled, if nobody is at it.
-    begun: bool,
+    pub(crate) begun: bool,
     /// The caller has changed what the options had made of the session, or could have.
     touched: bool,
 }
@@ -224,162 +223,6 @@ impl<S: Duplex> Client<S> {
     }
 }
 
-/// Messages.
-impl<S: Duplex> Client<S> {
-    /// Sends one message to the recipients of `transaction`. `message` is read only once the server is ready for it; a file
-    /// becomes an `AsyncBufRead` by `BufReader::new`, octets in memory are one.
-    ///
-    /// The report tells what became of each recipient; at least one was accepted.
-    ///
-    /// # Errors
-    ///
-    /// [`Error`] when nobody was accepted. The report is in it, if the server was asked at all.
-    pub async fn send(
-        &mut self,
-        transaction: Transaction,
-        message: impl AsyncBufRead + Unpin,
-    ) -> Result<Report, Error> {
-        self.prepare().await;
-        self.deliver(transaction, message).await
-    }
-
-    /// Sends one message in as many transactions as the server needs for its recipients: see
-    /// [`Submission`](smtp_proto::Submission). `message` is called for each of them, and gives the message from its beginning.
-    ///
-    /// The report tells what became of each recipient; at least one was accepted.
-    ///
-    /// # Errors
-    ///
-    /// [`Error`] as for [`send`](Self::send), when nobody was accepted.
-    pub async fn submit<R: AsyncBufRead + Unpin>(
-        &mut self,
-        transaction: Transaction,
-        mut message: impl FnMut() -> io::Result<R>,
-    ) -> Result<Report, Error> {
-        self.prepare().await;
-        let checked = self.dialogue.connection.check(&transaction);
-        self.dialogue.started(checked)?;
-        let mut submission = Submission::new(transaction);
-        let failed = loop {
-            let Some(part) = submission.next(&self.dialogue.connection) else { break None };
-            let message = match message() {
-                Ok(message) => message,
-                Err(error) => break Some(Error::unreadable(error)),
-            };
-            let result = self.deliver(part, message).await;
-            if let Some(error) = self.dialogue.part_completed(&mut submission, result) {
-                break Some(error);
-            }
-        };
-        self.dialogue.merged(submission.into_report(), failed)
-    }
-
-    /// Says MAIL by hand. Go on with [`rcpt`](Self::rcpt) and [`data`](Self::data) or [`bdat`](Self::bdat).
-    ///
-    /// # Errors
-    ///
-    /// [`Error`] when it cannot be said, or no reply comes. A refusal is a reply.
-    pub async fn mail(&mut self, transaction: Transaction) -> Result<Reply, Error> {
-        self.ask(|connection| connection.mail(transaction).map(|_| ())).await
-    }
-
-    /// Says RCPT by hand.
-    ///
-    /// # Errors
-    ///
-    /// [`Error`] as for [`mail`](Self::mail).
-    pub async fn rcpt(&mut self, recipient: impl Into<Recipient>) -> Result<Reply, Error> {
-        self.ask(|connection| connection.rcpt(recipient)).await
-    }
-
-    /// Says DATA by hand and sends the message.
-    ///
-    /// # Errors
-    ///
-    /// [`Error`] as for [`send`](Self::send).
-    pub async fn data(&mut self, message: impl AsyncBufRead + Unpin) -> Result<Report, Error> {
-        self.complete_by_hand(Connection::data, message).await
-    }
-
-    /// Sends the message of a transaction by hand by BDAT.
-    ///
-    /// # Errors
-    ///
-    /// [`Error`] as for [`send`](Self::send).
-    pub async fn bdat(&mut self, message: impl AsyncBufRead + Unpin) -> Result<Report, Error> {
-        self.complete_by_hand(Connection::bdat, message).await
-    }
-
-    /// Has the server fetch the message of a transaction by hand: see [`Connection::burl`].
-    ///
-    /// # Errors
-    ///
-    /// [`Error`] as for [`send`](Self::send).
-    pub async fn burl(&mut self, url: &ContentUrl) -> Result<Report, Error> {
-        self.complete_by_hand(|connection| connection.burl(url), &b""[..]).await
-    }
-
-    async fn complete_by_hand(
-        &mut self,
-        start: impl FnOnce(&mut Connection) -> Result<(), UsageError>,
-        message: impl AsyncBufRead + Unpin,
-    ) -> Result<Report, Error> {
-        self.prepare().await;
-        let id = self.dialogue.connection.transaction();
-        let started = start(&mut self.dialogue.connection);
-        self.dialogue.started(started)?;
-        let id = id.ok_or(UsageError::NoTransaction)?;
-        self.complete(id, message).await
-    }
-
-    /// Does a whole transaction.
-    async fn deliver(&mut self, transaction: Transaction, message: impl AsyncBufRead + Unpin) -> Result<Report, Error> {
-        let begun = self.dialogue.connection.begin(transaction);
-        let id = self.dialogue.started(begun)?;
-        self.complete(id, message).await
-    }
-
-    /// Drives a transaction to its report.
-    async fn complete(&mut self, id: TransactionId, mut message: impl AsyncBufRead + Unpin) -> Result<Report, Error> {
-        self.begun = true;
-        let report = loop {
-            match self.next_event().await? {
-                Event::BodyRequested { .. } => self.pour(id, &mut message).await?,
-                Event::Completed(report) if report.id() == id => break report,
-                _ => {}
-            }
-        };
-        self.begun = false;
-        self.dialogue.completed(report)
-    }
-
-    /// Hands the message over as fast as the stream takes it.
-    async fn pour(&mut self, id: TransactionId, message: &mut (impl AsyncBufRead + Unpin)) -> Result<(), Error> {
-        // Without a body the server has refused early, or the stream broke; the events tell.
-        while self.dialogue.connection.body().is_some() {
-            let chunk = match message.fill_buf().await {
-                Ok(chunk) => chunk,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                Err(error) => {
-                    self.dialogue.connection.abort();
-                    return Err(Error::Message { error, report: self.dialogue.report_of(id) });
-                }
-            };
-            let Some(mut body) = self.dialogue.connection.body() else { break };
-            let written = if chunk.is_empty() { body.finish().map(|()| None) } else { body.write(chunk).map(Some) };
-            match written {
-                Ok(None) => return Ok(()),
-                Ok(Some(0)) => {
-                    self.turn().await;
-                }
-                Ok(Some(taken)) => message.consume(taken),
-                Err(error) => return Err(Error::Content { error, report: self.dialogue.report_of(id) }),
-            }
-        }
-        Ok(())
-    }
-}
-
 /// Single commands.
 impl<S: Duplex> Client<S> {
     /// Says EHLO (in LMTP, LHLO) again or for the first time.
@@ -443,7 +286,10 @@ impl<S: Duplex> Client<S> {
     }
 
     /// Starts something that a reply answers, and waits for that.
-    async fn ask(&mut self, start: impl FnOnce(&mut Connection) -> Result<(), UsageError>) -> Result<Reply, Error> {
+    pub(crate) async fn ask(
+        &mut self,
+        start: impl FnOnce(&mut Connection) -> Result<(), UsageError>,
+    ) -> Result<Reply, Error> {
         self.prepare().await;
         let started = start(&mut self.dialogue.connection);
         self.dialogue.started(started)?;
@@ -487,7 +333,7 @@ impl<S: Duplex> Client<S> {
 
     /// Before a verb: ends what was cut off, lets the core finish what it does by itself, and notices what an idle
     /// connection has missed.
-    async fn prepare(&mut self) {
+    pub(crate) async fn prepare(&mut self) {
         if self.begun {
             self.dialogue.connection.abort();
         }
@@ -511,14 +357,15 @@ impl<S: Duplex> Client<S> {
     /// Moves octets in both directions, whichever goes, so that neither side can block the other. Ends when some have moved
     /// or time has run out; each octet is accounted for before it waits, so that it can be dropped while it does. Whether
     /// time had run out.
-    async fn turn(&mut self) -> bool {
-        poll_fn(|cx| {
-            let wrote = self.poll_transmit(cx);
-            let read = self.poll_receive(cx);
-            let late = self.poll_deadline(cx);
-            if wrote || read || late { Poll::Ready(late) } else { Poll::Pending }
-        })
-        .await
+    pub(crate) async fn turn(&mut self) -> bool {
+        poll_fn(|cx| self.poll_turn(cx)).await
+    }
+
+    pub(crate) fn poll_turn(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
+        let wrote = self.poll_transmit(cx);
+        let read = self.poll_receive(cx);
+        let late = self.poll_deadline(cx);
+        if wrote || read || late { Poll::Ready(late) } else { Poll::Pending }
     }
 
     /// Writes what can be written. Whether that was anything.

@@ -27,6 +27,7 @@
 
 mod client;
 mod connect;
+mod messages;
 #[cfg(feature = "pool")]
 mod pool;
 #[cfg(feature = "rustls")]
@@ -34,6 +35,7 @@ mod tls;
 mod transport;
 
 pub use client::{Client, Duplex};
+pub use messages::SendAll;
 #[cfg(feature = "pool")]
 pub use pool::{Pool, Pooled};
 pub use smtp_driver::{Error, Options, Transcript};

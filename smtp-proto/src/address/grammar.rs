@@ -1,7 +1,7 @@
 //! The grammar of mailboxes: RFC 5321 section 4.1.2, widened to UTF-8 by RFC 6531 section 3.3.
 
-use alloc::sync::Arc;
 use alloc::string::String;
+use alloc::sync::Arc;
 use core::net::{Ipv4Addr, Ipv6Addr};
 
 /// Octets in a local part, a domain, and a path with its angle brackets (RFC 5321 section 4.5.3.1).

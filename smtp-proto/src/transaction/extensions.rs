@@ -7,8 +7,8 @@ use super::{Recipient, Transaction};
 use crate::address::ReversePath;
 use crate::date_time::DateTime;
 use crate::parameter::{
-    DeliverBy, EnvelopeId, Hold, HoldFor, MailParameters, Notify, OriginalRecipient, Parameter, Priority, RcptParameters, Ret,
-    Submitter, Tracking, Typed, ValidSince,
+    DeliverBy, EnvelopeId, Hold, HoldFor, MailParameters, Notify, OriginalRecipient, Parameter, Priority,
+    RcptParameters, Ret, Submitter, Tracking, Typed, ValidSince,
 };
 
 /// Parameters of MAIL. Where one is given again, the last counts.

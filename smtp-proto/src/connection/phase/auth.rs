@@ -2,8 +2,8 @@
 
 use super::Session;
 use crate::connection::Connection;
-use crate::connection::envelope::Envelope;
 use crate::connection::auth::{Answer, Exchange};
+use crate::connection::envelope::Envelope;
 use crate::connection::expect::Expect;
 use crate::event::{Challenge, CloseReason, Event};
 use crate::reply::Reply;
