@@ -357,3 +357,6 @@ impl Report {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

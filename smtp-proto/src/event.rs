@@ -191,3 +191,67 @@ impl core::fmt::Display for Phase {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::reply::{ReplyLimits, parse_reply};
+    use alloc::format;
+    use alloc::string::ToString;
+
+    fn reply(line: &str) -> Reply {
+        parse_reply(line.as_bytes(), &ReplyLimits::default()).unwrap().unwrap().0.to_owned()
+    }
+
+    // C-12, C-29, C-30: who ended a connection, and what the server said if that is why.
+    #[test]
+    fn who_ended_it() {
+        let no = || reply("554 no\r\n");
+        for (reason, initiator, said) in [
+            (CloseReason::Quit, Initiator::Local, None),
+            (CloseReason::Eof, Initiator::Network, None),
+            (CloseReason::TimedOut(Phase::Mail), Initiator::Network, None),
+            (CloseReason::Refused { phase: Phase::Hello, reply: no() }, Initiator::Remote, Some(no())),
+            (CloseReason::ServerShutdown(no()), Initiator::Remote, Some(no())),
+            (CloseReason::unsolicited(no()), Initiator::Local, Some(no())),
+            (CloseReason::Malformed(ReplyError::Nul), Initiator::Local, None),
+            (CloseReason::ServerUnproven, Initiator::Local, None),
+            (CloseReason::PlaintextAfterStartTls, Initiator::Local, None),
+            (CloseReason::Aborted, Initiator::Local, None),
+        ] {
+            assert_eq!((reason.initiator(), reason.reply()), (initiator, said.as_ref()), "{reason}");
+        }
+    }
+
+    // S-60, P-15: a challenge that nothing asked for is not told, and of one that was asked for only how long it is.
+    #[test]
+    fn challenges_are_not_shown() {
+        let reason = CloseReason::unsolicited(reply("334 c2VjcmV0\r\n"));
+        assert_eq!(reason.reply().map(ToString::to_string).as_deref(), Some("334 ..."));
+        let challenge = |text: &str| Challenge(text.into());
+        assert_eq!(format!("{:?}", challenge("secret")), "Challenge(Secret(6 octets))");
+        assert_eq!(challenge("secret").expose(), b"secret");
+        assert_eq!(challenge("secret"), challenge("secret"));
+        assert_ne!(challenge("secret"), challenge("secreT"));
+    }
+
+    // C-59: what was waited for has a name of its own at each step.
+    #[test]
+    fn phases_have_names() {
+        for (phase, name) in [
+            (Phase::Greeting, "the greeting"),
+            (Phase::Hello, "the reply to the hello"),
+            (Phase::StartTls, "TLS"),
+            (Phase::Auth, "the next step of authentication"),
+            (Phase::Mail, "the reply to MAIL"),
+            (Phase::Rcpt, "the reply to RCPT"),
+            (Phase::DataInit, "the go-ahead for the content"),
+            (Phase::DataBlock, "the server to take the content"),
+            (Phase::DataDone, "the reply to the content"),
+            (Phase::Command, "the reply to a command"),
+            (Phase::Quit, "the reply to QUIT"),
+        ] {
+            assert_eq!(CloseReason::TimedOut(phase).to_string(), format!("timed out waiting for {name}"));
+        }
+    }
+}

@@ -208,6 +208,19 @@ mod tests {
     use alloc::string::ToString;
     use proptest::prelude::*;
 
+    // C-49: the traits of the standard library read what `parse` reads.
+    #[test]
+    fn paths_by_the_usual_traits() {
+        let (text, wrong) = ("Me@Example.org", "me@example.org> SIZE=1");
+        assert_eq!(text.parse(), ForwardPath::parse(text));
+        assert_eq!(ForwardPath::try_from(text), ForwardPath::parse(text));
+        assert_eq!(text.parse(), ReversePath::parse(text));
+        assert_eq!(ReversePath::try_from(text), ReversePath::parse(text));
+        assert_eq!("example.org".parse(), HelloName::parse("example.org"));
+        assert_eq!(HelloName::try_from("example.org"), HelloName::parse("example.org"));
+        assert!(wrong.parse::<ForwardPath>().is_err() && ReversePath::try_from(wrong).is_err());
+    }
+
     // C-48: the null reverse-path is first-class; a null forward-path does not exist.
     #[test]
     fn null_paths() {

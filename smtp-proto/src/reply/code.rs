@@ -155,6 +155,7 @@ impl fmt::Debug for EnhancedCode {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use alloc::format;
     use alloc::string::ToString;
 
     // C-05: the first digit alone decides, for every code there is.
@@ -177,13 +178,31 @@ mod tests {
     #[test]
     fn digits_agree_with_numbers() {
         for number in 0..1000_u16 {
-            let text = alloc::format!("{number:03}");
+            let text = format!("{number:03}");
             let digits: [u8; 3] = text.as_bytes().try_into().unwrap();
             assert_eq!(ReplyCode::from_digits(digits), ReplyCode::new(number));
         }
         for digits in [*b"2_5", *b"+25", *b" 25", *b"25 ", *b"25\0", *b"2\xb25"] {
             assert_eq!(ReplyCode::from_digits(digits), None);
         }
+    }
+
+    // What is shown of a code is the code; which kinds are refusals, and which for good.
+    #[test]
+    fn codes_are_shown_and_judged() {
+        for (number, refusal, permanent) in
+            [(250, false, false), (354, false, false), (421, true, false), (599, true, true)]
+        {
+            let code = ReplyCode::new(number).unwrap();
+            assert_eq!((code.is_refusal(), code.is_permanent()), (refusal, permanent));
+            assert_eq!(
+                (code.get(), code.to_string(), format!("{code:?}")),
+                (number, format!("{number}"), format!("{number}"))
+            );
+        }
+        let enhanced = EnhancedCode::parse(b"5.7.128").unwrap();
+        assert_eq!((enhanced.class(), enhanced.subject(), enhanced.detail()), (5, 7, 128));
+        assert_eq!(format!("{enhanced:?}"), "EnhancedCode(5.7.128)");
     }
 
     // C-92, C-93: class must agree, numbers are well formed, the registry is open.

@@ -283,6 +283,46 @@ mod tests {
         assert_eq!(reply(b"250-a@x.example\r\n250 \r\n").members().count(), 1);
     }
 
+    // C-10: what a reply is in a log, viewed or owned; as text, octets that are not UTF-8 are replaced.
+    #[test]
+    fn replies_in_a_log() {
+        let line = b"451-4.3.0 a\r\n451 4.3.0 \xff\x07\r\n";
+        let (view, _) = parse_reply(line, &ReplyLimits::default()).unwrap().unwrap();
+        assert_eq!(alloc::format!("{view:?}"), r"ReplyRef(451 451-4.3.0 a\r\n451 4.3.0 \xff\u{7}\r\n)");
+        assert_eq!((view.code(), view.enhanced()), (reply(line).code(), reply(line).enhanced()));
+        assert_eq!(view.enhanced().unwrap().to_string(), "4.3.0");
+        let owned = view.to_owned();
+        assert_eq!(alloc::format!("{owned:?}"), r"Reply(451 4.3.0 a / 4.3.0 \xff\u{7})");
+        assert_eq!(owned.text_lossy(), "4.3.0 a\n4.3.0 \u{fffd}\u{7}");
+        assert!(!owned.is_truncated());
+    }
+
+    // S-60: without its text a reply says that there was one, if there was.
+    #[test]
+    fn a_reply_without_its_text() {
+        let bare = reply(b"535 dXNlcg==\r\n").without_text();
+        assert_eq!((bare.to_string().as_str(), bare.is_truncated()), ("535 ...", true));
+        let silent = reply(b"535\r\n").without_text();
+        assert_eq!((silent.to_string().as_str(), silent.is_truncated()), ("535", false));
+        let cut = parse_reply(b"535 no\r\n", &ReplyLimits::default()).unwrap().unwrap().0.to_owned_up_to(0);
+        assert!(cut.without_text().is_truncated());
+    }
+
+    // C-31, C-98: what the answers to VRFY and ETRN say is told by their codes. The name of a message in a queue is believed
+    // only of a 2yz, and where it may go on no further.
+    #[test]
+    fn meanings() {
+        assert_eq!(reply(b"252 perhaps\r\n").verification(), Verification::of(ReplyCode::new(252).unwrap()));
+        assert_eq!(reply(b"251 nothing\r\n").queue_run(), QueueRun::Empty);
+        let queued = b"250 2.0.0 Ok: queued as 4XyZ12abcd\r\n";
+        assert_eq!(reply(queued).queue_id(), Some("4XyZ12abcd"));
+        assert_eq!(reply(b"250 Ok: queued as 4XyZ12abcd\r\n").queue_id(), Some("4XyZ12abcd"));
+        assert_eq!(reply(b"450 2.0.0 Ok: queued as 4XyZ12abcd\r\n").queue_id(), None);
+        assert_eq!(reply(b"250 Ok: queued as 4XyZ12\xff\r\n").queue_id(), None);
+        let (view, _) = parse_reply(queued, &ReplyLimits::default()).unwrap().unwrap();
+        assert_eq!(view.to_owned_up_to(view.to_owned().text().len() - 1).queue_id(), None);
+    }
+
     // C-54: the forwarding path of 251 and 551 is offered, never obeyed; garbage gives none.
     #[test]
     fn forwarding_paths() {
