@@ -263,6 +263,8 @@ fn filler(length: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::connection::Connection;
+    use crate::time::Time;
 
     // What is written is read, whatever the octets.
     #[test]
@@ -272,6 +274,67 @@ mod tests {
         for wrong in ["", "\\", "\\x", "\\x1", "\\xg0", "\\q"] {
             assert_eq!(unescape(wrong), None, "{wrong}");
         }
+    }
+
+    // S-60: what happens is written a line each, and of what is secret only how long it was.
+    #[test]
+    fn what_is_written() {
+        let at = Duration::from_millis;
+        let config = Config { automatic_hello: false, ..settings::default().0 };
+        let mut recorder = Recorder::new(String::new(), &config, Security::Tls).unwrap();
+        recorder.sent(at(1), Piece::Command(b"NOOP\r\n")).unwrap();
+        recorder.sent(at(2), Piece::Content(512)).unwrap();
+        recorder.sent(at(3), Piece::Secret(24)).unwrap();
+        let mut connection = Connection::new(config, Security::Tls);
+        recorder.received(at(4), connection.transcribe(b"220 \xff\r\n")).unwrap();
+        let hear = |connection: &mut Connection, octets: &[u8]| connection.handle_input(octets, Time::default());
+        hear(&mut connection, b"220 x\r\n");
+        connection.ehlo().unwrap();
+        connection.handle_transmitted(usize::MAX, Time::default());
+        hear(&mut connection, b"250-x\r\n250 AUTH X\r\n");
+        connection.auth_manual("X", None).unwrap();
+        connection.handle_transmitted(usize::MAX, Time::default());
+        recorder.received(at(5), connection.transcribe(b"334 c2VjcmV0\r\n")).unwrap();
+        hear(&mut connection, b"334 c2Vj");
+        recorder.received(at(6), connection.transcribe(b"cmV0\r\n")).unwrap();
+        recorder.write_closed(at(7)).unwrap();
+        recorder.ended(at(8)).unwrap();
+        recorder.finished(at(9)).unwrap();
+        let text = core::mem::take(recorder.get_mut());
+        let lines = [
+            TITLE,
+            "@ security Tls",
+            "@ automatic_hello false",
+            r"1 C NOOP\r\n",
+            "2 C+ 512",
+            "3 C? 24",
+            r"4 S 220 \xff\r\n",
+            "5 S 334 ",
+            "5 S? 10",
+            "6 S? 6",
+            "7 C.",
+            "8 S.",
+            "9 .",
+        ];
+        assert_eq!(text.lines().collect::<Vec<_>>(), lines);
+        let read: Recording = text.parse().unwrap();
+        let heard = b"220 \xff\r\n".to_vec();
+        let whats = read.entries.iter().map(|entry| (entry.line, entry.at.as_millis(), entry.what.clone()));
+        assert_eq!(
+            whats.collect::<Vec<_>>(),
+            [
+                (4, 1, What::Said(b"NOOP\r\n".to_vec())),
+                (5, 2, What::Content(512)),
+                (6, 3, What::Secret(24)),
+                (7, 4, What::Heard(heard)),
+                (8, 5, What::Heard(b"334 ".to_vec())),
+                (9, 5, What::HeardHidden(10)),
+                (10, 6, What::HeardHidden(6)),
+                (11, 7, What::WriteClosed),
+                (12, 8, What::Ended),
+                (13, 9, What::Finished),
+            ]
+        );
     }
 
     // What is no record is refused, and where.

@@ -391,3 +391,6 @@ fn with_parameters(line: &str, transaction: Transaction) -> Result<Transaction, 
         })
     })
 }
+
+#[cfg(test)]
+mod tests;
