@@ -124,6 +124,8 @@ extern crate std;
 mod address;
 mod advice;
 mod body;
+#[cfg(test)]
+mod bounded;
 mod capability;
 mod command;
 mod config;

@@ -259,7 +259,7 @@ impl Script {
 pub fn ids_in(text: &str) -> Vec<String> {
     let words = text.split(|c: char| !(c.is_ascii_alphanumeric() || c == '-'));
     let is_id = |word: &&str| match word.split_once('-') {
-        Some(("C" | "R" | "S" | "P", number)) => {
+        Some(("C" | "R" | "S" | "P" | "K", number)) => {
             !number.is_empty() && number.bytes().all(|octet| octet.is_ascii_digit())
         }
         _ => false,

@@ -196,7 +196,7 @@ fn contains(haystack: &[u8], needle: &[u8]) -> bool {
     haystack.windows(needle.len()).any(|window| window == needle)
 }
 
-// P-02, P-03, S-11, C-43: every content of up to six octets over the octets that matter, in every cut and through every small
+// K-03, P-02, P-03, S-11, C-43: every content of up to six octets over the octets that matter, in every cut and through every small
 // buffer, against the naive definition.
 #[test]
 fn small_worlds_are_exhausted() {

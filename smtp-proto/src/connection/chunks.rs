@@ -99,7 +99,7 @@ mod tests {
     use alloc::format;
     use alloc::string::ToString;
 
-    // C-80: whatever the length, the command names it, and fits.
+    // K-11, C-80: whatever the length, the command names it, and fits.
     #[test]
     fn headers_name_the_length() {
         for length in [0, 1, 9, 10, 99, 100, 16_384, 1_000_000, usize::MAX] {
@@ -109,6 +109,69 @@ mod tests {
                 let header = alloc::string::String::from_utf8_lossy(&space[start..]).to_string();
                 assert_eq!(header, format!("BDAT {length}{end}"));
             }
+        }
+    }
+
+    /// Chunks that have taken so much already.
+    fn after(taken: u64, eight_bit: bool) -> Chunks {
+        Chunks { taken, ..Chunks::new(eight_bit, Vec::new()) }
+    }
+
+    // K-11, C-80: content of up to eight octets in pieces of any size through chunks of any size: each says how many octets
+    // follow it, and those are the content, none left out and none twice.
+    #[test]
+    fn lengths_add_up() {
+        let content = b"\0.\r\n\xff\n.\r";
+        for length in 0..=content.len() {
+            for limit in 1..=content.len() + 1 {
+                for piece in 1..=content.len() {
+                    let (mut chunks, mut outbox) = (Chunks::new(true, Vec::new()), Outbox::default());
+                    for mut rest in content[..length].chunks(piece) {
+                        while !rest.is_empty() {
+                            if chunks.len() == limit {
+                                chunks.seal(&mut outbox, false);
+                            }
+                            let taken = chunks.take(rest, limit).unwrap();
+                            assert!(taken > 0 && chunks.len() <= limit);
+                            rest = &rest[taken..];
+                        }
+                    }
+                    chunks.seal(&mut outbox, true);
+                    assert_eq!((chunks.len(), chunks.taken), (0, length as u64));
+                    assert_eq!(dechunked(&outbox.peek().unwrap()), &content[..length]);
+                }
+            }
+        }
+    }
+
+    /// What a server makes of chunks.
+    fn dechunked(mut said: &[u8]) -> Vec<u8> {
+        let mut content = Vec::new();
+        loop {
+            let end = said.windows(2).position(|pair| pair == b"\r\n").unwrap();
+            let words: Vec<&str> = core::str::from_utf8(&said[..end]).unwrap().split(' ').collect();
+            let (chunk, rest) = said[end + 2..].split_at(words[1].parse().unwrap());
+            content.extend_from_slice(chunk);
+            assert_eq!(words[0], "BDAT");
+            if words.get(2) == Some(&"LAST") {
+                assert!(rest.is_empty());
+                return content;
+            }
+            said = rest;
+        }
+    }
+
+    // K-11, S-33: octets are counted up to the last one that a u64 can count, offsets included.
+    #[test]
+    fn counts_are_exact_to_the_end() {
+        for octets in 0..8_u8 {
+            let mut chunks = after(u64::MAX - u64::from(octets), true);
+            assert_eq!(chunks.take(&[b'x'; 8][..octets.into()], 8).map_err(|_| ()), Ok(octets.into()));
+            assert_eq!(chunks.taken, u64::MAX);
+            let mut content = [b'x'; 8];
+            content[usize::from(octets)] = 0xff;
+            let error = after(u64::MAX - u64::from(octets), false).take(&content, 8).unwrap_err();
+            assert_eq!(error, BodyError::EightBit { offset: u64::MAX });
         }
     }
 }

@@ -108,6 +108,12 @@ impl Envelope {
         self.by_hand
     }
 
+    /// What became of each recipient so far.
+    #[cfg(test)]
+    pub(super) fn outcomes(&self) -> impl Iterator<Item = &Outcome> {
+        self.transaction.recipients.iter().map(|recipient| &recipient.outcome)
+    }
+
     /// How many recipients the server has accepted.
     pub(super) fn accepted(&self) -> usize {
         self.accepted

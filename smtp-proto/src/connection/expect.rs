@@ -75,6 +75,7 @@ struct Entry {
 
 /// The replies that are due, oldest first. A reply answers the oldest, whatever it says (RFC 2920 section 3.1).
 #[derive(Debug, Default)]
+#[cfg_attr(test, derive(Clone))]
 pub(super) struct Expected {
     queue: VecDeque<Entry>,
     /// The sum of all lengths.
@@ -162,5 +163,128 @@ impl Expected {
 
     pub(super) fn clear(&mut self) {
         *self = Self::default();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::vec::Vec;
+
+    /// What is due, by hand: a name for each reply, the octets that count, and where its command begins and ends.
+    type Due = (usize, usize, u64, u64);
+
+    /// A queue and what it has to be.
+    #[derive(Clone, Default)]
+    struct Both {
+        queue: Expected,
+        due: Vec<Due>,
+        /// Commands ever queued, octets ever queued, octets that have left, replies ever taken.
+        named: usize,
+        end: u64,
+        left: u64,
+        taken: u64,
+    }
+
+    impl Both {
+        fn push(&mut self, length: usize, counts: bool) {
+            let start = self.end;
+            self.end += length as u64;
+            let expect = Expect::Rcpt(self.named);
+            if counts {
+                self.queue.push(expect, length, self.end);
+            } else {
+                self.queue.push_content(expect, start, self.end);
+            }
+            self.due.push((self.named, if counts { length } else { 0 }, start, self.end));
+            self.named += 1;
+        }
+
+        /// A reply comes, or the queue is emptied although none does.
+        fn take(&mut self, replied: bool) {
+            let due = self.due.first().copied().filter(|(.., end)| !replied || *end <= self.left);
+            let told = if replied { self.queue.answer(self.left) } else { self.queue.take() };
+            assert_eq!(told, due.map(|(name, ..)| Expect::Rcpt(name)));
+            if due.is_some() {
+                self.due.remove(0);
+                self.taken += 1;
+            }
+        }
+
+        fn drop_unsent(&mut self) {
+            let kept = self.due.iter().take_while(|(_, _, start, _)| *start < self.left).count();
+            let first = self.due.get(kept).map(|(_, _, start, _)| *start);
+            assert_eq!(self.queue.drop_unsent(self.left), first);
+            self.due.truncate(kept);
+            self.end = first.unwrap_or(self.end);
+        }
+
+        fn check(&self) {
+            let counted: usize = self.due.iter().map(|(_, counted, ..)| counted).sum();
+            assert_eq!((self.queue.unanswered(), self.queue.answered()), (counted, self.taken));
+            assert_eq!(self.queue.is_empty(), self.due.is_empty());
+            let front = self.due.first().map(|(name, .., end)| (Expect::Rcpt(*name), *end));
+            assert_eq!(self.queue.front(), front);
+            assert_eq!(self.queue.front_has_begun(self.left), self.due.first().is_some_and(|due| due.2 < self.left));
+            for name in 0..self.named {
+                assert_eq!(self.queue.holds(Expect::Rcpt(name)), self.due.iter().any(|due| due.0 == name));
+            }
+        }
+
+        /// Whatever can happen next, up to so many steps and four commands.
+        fn go_on(&self, steps: usize, count: &mut u32) {
+            self.check();
+            *count += 1;
+            if steps == 0 {
+                return;
+            }
+            let mut then = |step: &dyn Fn(&mut Self)| {
+                let mut next = self.clone();
+                step(&mut next);
+                next.go_on(steps - 1, count);
+            };
+            if self.named < 4 {
+                then(&|both| both.push(1, true));
+                then(&|both| both.push(2, true));
+                then(&|both| both.push(2, false));
+            }
+            if self.left < self.end {
+                then(&|both| both.left += 1);
+            }
+            then(&|both| both.take(true));
+            then(&|both| both.take(false));
+            then(&Self::drop_unsent);
+        }
+    }
+
+    // K-08, C-78, C-13: whatever is queued, leaves, is answered and is dropped, in every order of up to seven steps with up to
+    // four commands: replies go to commands first in, first out, none to one that has not left in full, and what is unanswered
+    // is the sum of what is due.
+    #[test]
+    fn first_in_first_out() {
+        let mut count = 0;
+        Both::default().go_on(if cfg!(miri) { 3 } else { 7 }, &mut count);
+        assert!(count > 100_000 || cfg!(miri), "{count}");
+    }
+
+    // K-08: one reply becomes one for each recipient and one for all, ahead of what was due before.
+    #[test]
+    fn verdicts_come_first() {
+        for recipients in 0..4 {
+            let mut queue = Expected::default();
+            queue.push_content(Expect::Final, 0, 3);
+            queue.push(Expect::Mail, 10, 13);
+            assert_eq!(queue.answer(3), Some(Expect::Final));
+            queue.insert_verdicts(recipients, 3);
+            for _ in 0..recipients {
+                assert_eq!(queue.answer(3), Some(Expect::Verdict));
+            }
+            assert_eq!(queue.unanswered(), 10);
+            assert_eq!(
+                [queue.answer(3), queue.answer(12), queue.answer(13)],
+                [Some(Expect::Final), None, Some(Expect::Mail)]
+            );
+            assert_eq!((queue.unanswered(), queue.answer(13)), (0, None));
+        }
     }
 }

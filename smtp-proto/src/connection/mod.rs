@@ -2,6 +2,8 @@
 
 mod auth;
 mod body;
+#[cfg(test)]
+mod bounded;
 mod buffer;
 mod chunks;
 mod deadline;

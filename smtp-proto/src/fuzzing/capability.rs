@@ -145,7 +145,7 @@ pub fn enhanced_code(data: &[u8]) {
 }
 
 /// Three numbers between two dots, each written as it would be printed.
-fn numbers(text: &[u8]) -> Option<(u16, u16, u16)> {
+pub(crate) fn numbers(text: &[u8]) -> Option<(u16, u16, u16)> {
     let text = core::str::from_utf8(text).ok()?;
     let numbers: Vec<u16> = text
         .split('.')

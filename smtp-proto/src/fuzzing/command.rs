@@ -72,7 +72,8 @@ const OFFERED: &[&str] = &[
 /// no other; and none that the server did not offer.
 pub fn commands(data: &[u8]) {
     let mut input = Input(data);
-    lines(&mut input.clone());
+    let mut texts = input.clone();
+    lines(&texts.text(WORDS), &texts.text(WORDS), texts.octet().into());
     let (transaction, mut mail) = transaction(&mut input);
     check(&Command::Mail(&transaction), "MAIL FROM:<", &mail);
     let (recipient, rcpt) = recipient(&mut input);
@@ -107,9 +108,8 @@ pub fn commands(data: &[u8]) {
 }
 
 /// Everything that is a line with one text in it.
-fn lines(input: &mut Input<'_>) {
-    let (one, other) = (input.text(WORDS), input.text(WORDS));
-    if let Ok(name) = HelloName::parse(&one) {
+pub(crate) fn lines(one: &str, other: &str, port: u16) {
+    if let Ok(name) = HelloName::parse(one) {
         check(&Command::Ehlo(&name), "EHLO ", &[]);
         check(&Command::Helo(&name), "HELO ", &[]);
         check(&Command::Lhlo(&name), "LHLO ", &[]);
@@ -120,19 +120,19 @@ fn lines(input: &mut Input<'_>) {
             assert!(line.as_str().len() <= 510);
         }
     };
-    free(&CommandLine::new(&one), "");
-    free(&CommandLine::vrfy(&one), "VRFY ");
-    free(&CommandLine::expn(&one), "EXPN ");
-    free(&CommandLine::help(&one), "HELP");
-    free(&CommandLine::etrn(&one), "ETRN ");
-    if let Ok(url) = ContentUrl::parse(&one) {
+    free(&CommandLine::new(one), "");
+    free(&CommandLine::vrfy(one), "VRFY ");
+    free(&CommandLine::expn(one), "EXPN ");
+    free(&CommandLine::help(one), "HELP");
+    free(&CommandLine::etrn(one), "ETRN ");
+    if let Ok(url) = ContentUrl::parse(one) {
         let line = ["BURL ", url.expose(), " LAST\r\n"].concat();
         check_line(line.as_bytes(), "BURL ", &[]);
         assert!(line.len() <= 512 && line.matches(' ').count() == 2 && line.is_ascii());
     }
-    let mut client = OriginalClient::new().port(input.octet().into()).local(true);
+    let mut client = OriginalClient::new().port(port).local(true);
     for tell in [OriginalClient::name, OriginalClient::protocol, OriginalClient::helo, OriginalClient::login] {
-        client = tell(client.clone(), &one).or_else(|_| tell(client.clone(), &other)).unwrap_or(client);
+        client = tell(client.clone(), one).or_else(|_| tell(client.clone(), other)).unwrap_or(client);
     }
     for line in client.xforward() {
         check(&Command::Line(&line), "XFORWARD ", &[]);

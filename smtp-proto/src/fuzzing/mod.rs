@@ -24,14 +24,20 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
 pub use self::address::{addresses, xtext};
+#[cfg(test)]
+pub(crate) use self::capability::numbers as enhanced_numbers;
 pub use self::capability::{capabilities, enhanced_code};
 pub use self::challenge::challenges;
 pub use self::command::commands;
+#[cfg(test)]
+pub(crate) use self::command::lines as command_lines;
 pub use self::connection::connection;
 #[cfg(test)]
 pub(crate) use self::content::encoded;
 pub use self::content::{content, line_endings};
 pub use self::pipelining::pipelining;
+#[cfg(test)]
+pub(crate) use self::reply::agree as replies_agree;
 pub use self::reply::{reply, reply_splits};
 #[cfg(feature = "scram")]
 pub use self::scram::scram;

@@ -34,13 +34,27 @@ const WORDS: &[&str] = &[
 /// is none ends it. What is shown of a reply has no control character and is not long.
 pub fn reply(data: &[u8]) {
     let Some((&choice, stream)) = data.split_first() else { return };
-    both_ways(stream, WORDS, |stream| {
-        let limits = limits(choice);
-        let (replies, error) = parsed(stream, &limits);
-        let (expected, broken) = read(stream, &limits);
-        assert_eq!(replies, expected);
-        assert_eq!(error.is_some(), broken, "{error:?}");
-    });
+    both_ways(stream, WORDS, |stream| drop(judged(stream, &limits(choice))));
+}
+
+/// What is found in a stream, which is what has to be.
+fn judged(stream: &[u8], limits: &ReplyLimits) -> Seen {
+    let (replies, error) = parsed(stream, limits);
+    let (expected, broken) = read(stream, limits);
+    assert_eq!(replies, expected, "{stream:?}");
+    assert_eq!(error.is_some(), broken, "{error:?} {stream:?}");
+    (replies, error)
+}
+
+/// The same in every two pieces too. Whether the stream is broken.
+#[cfg(test)]
+pub(crate) fn agree(stream: &[u8], limits: &ReplyLimits) -> bool {
+    let whole = judged(stream, limits);
+    for cut in 0..=stream.len() {
+        let (head, tail) = stream.split_at(cut);
+        assert_eq!(decoded(&[head, tail], limits), whole, "{stream:?} cut at {cut}");
+    }
+    whole.1.is_some()
 }
 
 /// The decoder finds what the whole-buffer parser finds, error included, for every cut into two of what is short, every

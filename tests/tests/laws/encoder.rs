@@ -84,7 +84,7 @@ fn has_bare_line_ending(stream: &[u8]) -> bool {
     stream.iter().enumerate().any(|(index, &octet)| bare(index, octet))
 }
 
-// P-02, P-03, S-10, S-11, S-13, C-43, C-44, C-47: every content of up to eight octets over those that matter, in every two
+// K-03, P-02, P-03, S-10, S-11, S-13, C-43, C-44, C-47: every content of up to eight octets over those that matter, in every two
 // pieces, by every policy, is what the naive encoder makes of it, errors and their offsets included.
 #[test]
 fn every_small_content_in_every_two_pieces() {
