@@ -132,6 +132,16 @@ mod tests {
         Recipient { admitted, outcome, ..Recipient::new(ForwardPath::parse("a@b").unwrap()) }
     }
 
+    // C-118: credentials that were refused help nobody; a server that cannot check them now may later.
+    #[test]
+    fn an_authentication_that_failed() {
+        for (line, advice) in [("535 5.7.8 no", Advice::GiveUp), ("454 4.7.0 later", Advice::RetryLater)] {
+            let (mechanism, reply) = ("PLAIN".into(), reply(line));
+            let failure = crate::sasl::AuthFailure { mechanism, reply, error: None, server_error: None };
+            assert_eq!(Failure::Auth(alloc::boxed::Box::new(failure)).advice(), Some(advice));
+        }
+    }
+
     // C-12, C-100, R-03: what helps follows from the stage and the codes; only who is told that they are too many is asked to
     // split, and only if somebody got through.
     #[test]

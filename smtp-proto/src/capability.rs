@@ -339,6 +339,40 @@ mod tests {
         assert!(!capabilities(&["x", "AUTHX PLAIN"]).supports(Extension::Auth));
     }
 
+    // C-25: each extension has its keyword, and is offered where that stands.
+    #[test]
+    fn each_extension_has_a_keyword() {
+        use Extension::*;
+        let all = [
+            (EightBitMime, "8BITMIME"),
+            (Auth, "AUTH"),
+            (BinaryMime, "BINARYMIME"),
+            (Burl, "BURL"),
+            (Chunking, "CHUNKING"),
+            (DeliverBy, "DELIVERBY"),
+            (Dsn, "DSN"),
+            (EnhancedStatusCodes, "ENHANCEDSTATUSCODES"),
+            (FutureRelease, "FUTURERELEASE"),
+            (Limits, "LIMITS"),
+            (MessageTracking, "MTRK"),
+            (MtPriority, "MT-PRIORITY"),
+            (PerRecipientReplies, "PRDR"),
+            (Pipelining, "PIPELINING"),
+            (RequireTls, "REQUIRETLS"),
+            (Size, "SIZE"),
+            (SmtpUtf8, "SMTPUTF8"),
+            (StartTls, "STARTTLS"),
+            (ValidSince, "RRVS"),
+        ];
+        for (extension, keyword) in all {
+            assert_eq!(format!("{extension}"), keyword);
+            let offered = capabilities(&["x", &keyword.to_ascii_lowercase()]);
+            for (other, _) in all {
+                assert_eq!(offered.supports(other), other == extension, "{keyword}");
+            }
+        }
+    }
+
     // C-86: no limit, no number and too large a number are told apart and never wrap.
     #[test]
     fn size_limits() {

@@ -327,6 +327,14 @@ mod tests {
         alloc::string::String::from_utf8(out).unwrap()
     }
 
+    // S-24: a line of the caller's is shown escaped.
+    #[test]
+    fn lines_are_shown_escaped() {
+        let line = CommandLine::new("X-FOO a\u{202e}b").unwrap();
+        assert_eq!(alloc::format!("{line}"), "X-FOO a\\u{202e}b");
+        assert_eq!(line.as_str(), "X-FOO a\u{202e}b");
+    }
+
     // C-28: verbs in upper case, paths untouched.
     #[test]
     fn commands_on_the_wire() {

@@ -156,6 +156,7 @@ mod tests {
             assert_eq!(DateTime::parse(text).unwrap().unix(), unix, "{text}");
         }
         assert_eq!(DateTime::from_unix(-1).unwrap().to_string(), "1969-12-31T23:59:59Z");
+        assert_eq!(alloc::format!("{:?}", DateTime::from_unix(-1).unwrap()), "DateTime(1969-12-31T23:59:59Z)");
     }
 
     #[test]

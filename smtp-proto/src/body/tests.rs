@@ -118,7 +118,7 @@ fn long_lines_by_policy() {
         let two = [&line[..], b"\r\n", &line, b"\r\n"].concat();
         assert!(encoded(&[&two], strict(), usize::MAX).is_ok());
         let long = [&line[..], b"\r\n", &line, b"y\r\n"].concat();
-        for room in [3, 64, 5000] {
+        for &room in if cfg!(miri) { &[64][..] } else { &[3, 64, 5000] } {
             assert_eq!(encoded(&[&long], strict(), room), Err(BodyError::LineTooLong { offset: 1998 }));
             assert!(encoded(&[&long], DotStuffer::default(), room).is_ok());
         }
@@ -201,7 +201,7 @@ fn contains(haystack: &[u8], needle: &[u8]) -> bool {
 #[test]
 fn small_worlds_are_exhausted() {
     const ALPHABET: [u8; 5] = [b'\r', b'\n', b'.', b'a', b'\0'];
-    for length in 0..=6_u32 {
+    for length in 0..=if cfg!(miri) { 2 } else { 6_u32 } {
         for number in 0..5_usize.pow(length) {
             let content: Vec<u8> = (0..length).map(|place| ALPHABET[number / 5_usize.pow(place) % 5]).collect();
             let sent = encoded(&[&content], DotStuffer::default(), usize::MAX);

@@ -6,6 +6,8 @@ mod body;
 mod bounded;
 mod buffer;
 mod chunks;
+#[cfg(test)]
+mod corners;
 mod deadline;
 mod domains;
 mod envelope;

@@ -323,6 +323,16 @@ mod tests {
         assert!(matches!(to_seven_bit(expected.as_bytes()), Ok(Cow::Borrowed(_))));
     }
 
+    // A part that is all header stays as it is.
+    #[test]
+    fn a_part_without_a_body() {
+        let header = "MIME-Version: 1.0\nContent-Type: multipart/mixed; boundary=b\n";
+        let old = format!("{header}\n--b\nX-A: b\n--b\n\nü\n--b--\n");
+        let [whole, part] = ["7bit", "quoted-printable"].map(|name| format!("Content-Transfer-Encoding: {name}\n"));
+        let new = format!("{header}{whole}\n--b\nX-A: b\n--b\n{part}\n=C3=BC\n--b--\n");
+        assert_eq!(converted(&old).replace("\r\n", "\n"), new);
+    }
+
     // A message within a message is one, and says that it is of MIME where it did not.
     #[test]
     fn messages_within_messages() {

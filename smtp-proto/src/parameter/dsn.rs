@@ -188,6 +188,7 @@ mod tests {
         assert_eq!(EnvelopeId::new(&"a".repeat(101)), Err(ParameterError::TooLong { limit: 100 }));
         assert_eq!(EnvelopeId::new(&"=".repeat(33)).unwrap().to_string().len(), 99);
         assert_eq!(EnvelopeId::new(&"=".repeat(34)), Err(ParameterError::TooLong { limit: 100 }));
+        assert_eq!(EnvelopeId::new("a+b=c").unwrap().as_str(), "a+b=c");
         assert_eq!(EnvelopeId::new(""), Err(ParameterError::Value));
         for c in (0..=0x1f_u8).chain([0x7f]).map(char::from).chain("\u{85}\u{2028}é\u{560d}".chars()) {
             let text = alloc::format!("ab{c}c");

@@ -146,6 +146,7 @@ mod tests {
         assert_eq!(unitext.to_string(), r#"utf-8;"é\x{20}\x{2B}\x{3D}\x{5C}\x{5C}"@😀.example"#);
         assert!(!unitext.is_ascii());
         assert_eq!(unitext.addr_type(), "utf-8");
+        assert_eq!(unitext.address(), "\"é +=\\\\\"@😀.example");
         assert!(of("a@b").unitext().is_ascii());
         let ascii = OriginalRecipient::new("UTF-8", "a+b@c").unwrap().unitext();
         assert_eq!((ascii.to_string().as_str(), ascii.is_ascii()), (r"utf-8;a\x{2B}b@c", true));

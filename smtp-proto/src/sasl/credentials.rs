@@ -208,7 +208,13 @@ mod tests {
 
     #[test]
     fn debug_shows_the_kind_only() {
-        let shown = format!("{:?}", Credentials::password("alice", "hunter2").unwrap());
-        assert_eq!(shown, "Credentials(\"password\")");
+        for (credentials, kind) in [
+            (Credentials::password("alice", "hunter2").unwrap(), "password"),
+            (Credentials::token("alice", "hunter2").unwrap(), "token"),
+            (Credentials::external().acting_as("alice").unwrap(), "external"),
+            (Credentials::anonymous("alice").unwrap(), "anonymous"),
+        ] {
+            assert_eq!(format!("{credentials:?}"), format!("Credentials({kind:?})"));
+        }
     }
 }
