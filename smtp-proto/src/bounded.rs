@@ -62,10 +62,10 @@ fn check_prefix(prefix: [u8; 4], limits: &ReplyLimits) {
 // K-01, C-04: each octet at each of the first four places, behind and before one of each class that a place can tell apart.
 #[test]
 fn reply_codes_of_each_class() {
-    let classes = *b"2560 -\r\nx\0";
+    let classes = if cfg!(miri) { &b"2- "[..] } else { b"2560 -\r\nx\0" };
     let limits = ReplyLimits::default();
-    for (x, y, z) in triples(&classes) {
-        for octet in 0..=u8::MAX {
+    for (x, y, z) in triples(classes) {
+        for octet in (0..=u8::MAX).step_by(if cfg!(miri) { 16 } else { 1 }) {
             for prefix in [[octet, x, y, z], [x, octet, y, z], [x, y, octet, z], [x, y, z, octet]] {
                 check_prefix(prefix, &limits);
             }
@@ -151,7 +151,7 @@ fn enhanced_codes_of_eight_octets() {
     each_word(OF_ENHANCED_CODES, if cfg!(miri) { 4 } else { 8 }, &mut check_enhanced);
     for code in ["5.1.1", "2.10.999", "4.999.10", "5.999.999"] {
         for place in 0..code.len() {
-            for octet in 0..=u8::MAX {
+            for octet in (0..=u8::MAX).step_by(if cfg!(miri) { 37 } else { 1 }) {
                 let mut text = code.as_bytes().to_vec();
                 text[place] = octet;
                 check_enhanced(&text);
@@ -200,11 +200,12 @@ fn numbers_of_21_digits() {
             }
         }
     }
-    for near in u128::from(u64::MAX) - 1000..=u128::from(u64::MAX) + 1000 {
+    let nearness = if cfg!(miri) { 2 } else { 1000 };
+    for near in u128::from(u64::MAX) - nearness..=u128::from(u64::MAX) + nearness {
         check(&format!("{near}"));
         check(&format!("{near:021}"));
     }
-    assert!(count > 4000);
+    assert!(count > 4000 || cfg!(miri), "{count}");
 }
 
 /// Xtext of up to three octets, by hand.

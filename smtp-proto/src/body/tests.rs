@@ -174,7 +174,7 @@ fn smuggling_vectors_do_not_get_out() {
             let content = [before, vector, after].concat();
             for policy in POLICIES {
                 let sent = encoded(&[&content], stuffer(policy), 64);
-                for cut in 0..=content.len() {
+                for cut in (0..=content.len()).step_by(if cfg!(miri) { 7 } else { 1 }) {
                     let (head, tail) = content.split_at(cut);
                     assert_eq!(encoded(&[head, tail], stuffer(policy), 64), sent);
                 }

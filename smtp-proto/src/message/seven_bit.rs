@@ -353,6 +353,7 @@ mod tests {
 
     // What cannot be told, or would break, is said and not guessed.
     #[test]
+    #[cfg_attr(miri, ignore = "large on purpose")]
     fn what_cannot_be_converted() {
         let error = |message: &str| to_seven_bit(message.as_bytes()).unwrap_err();
         assert_eq!(error("Subject: ü\n\nx"), SevenBitError::Header { name: "Subject".into() });

@@ -272,6 +272,7 @@ fn the_transaction_declares_what_is_sent() {
 
 // C-45, C-47: what DATA cannot send, or some would not take, is said before; offsets are those of the content.
 #[test]
+#[cfg_attr(miri, ignore = "large on purpose")]
 fn nul_and_long_lines_are_told() {
     let head = "From: a@b\nTo: c@d\n\n";
     let with_bcc = |body: &str| format!("Bcc: {}\n{head}{body}", "x".repeat(2000).replace("xx", "e@f.example,"));
@@ -302,6 +303,7 @@ fn bcc() -> impl Strategy<Value = String> {
 proptest! {
     // C-60: wherever Bcc stands, what is sent is the rest, octet by octet.
     #[test]
+    #[cfg_attr(miri, ignore = "large on purpose")]
     fn bcc_goes_and_nothing_else(
         fields in proptest::collection::vec((any::<bool>(), field(), bcc()), 0..6),
         body in proptest::option::of(proptest::collection::vec(any::<u8>(), 0..50)),
@@ -329,6 +331,7 @@ proptest! {
 
     // S-20: no octets whatever make this panic, and what becomes an address is one; no more addresses than `@`.
     #[test]
+    #[cfg_attr(miri, ignore = "large on purpose")]
     fn hostile_messages(
         octets in proptest::collection::vec(any::<u8>(), 0..200),
         value in "[ab@.,;:<>()\"\\\\ \t\r\né=?\\[\\]\0-]{0,60}",

@@ -38,6 +38,7 @@ fn the_example_of_scram_sha_1() {
 
 // C-126, C-117: the example of RFC 7677 section 3.
 #[test]
+#[cfg_attr(miri, ignore = "thousands of rounds of a hash")]
 fn the_example_of_scram_sha_256() {
     let mut scram = scram(ScramHash::Sha256, "rOprNGfwEbeRWgbNEkqO");
     let response = answer(&mut scram, SERVER_FIRST_256.as_bytes());
@@ -53,6 +54,7 @@ fn the_example_of_scram_sha_256() {
 // C-126: the same with the third hash, for which no RFC has an example: these are of Python's hashlib. S-60: what is shown
 // of an exchange is how far it has come.
 #[test]
+#[cfg_attr(miri, ignore = "thousands of rounds of a hash")]
 fn sha_512_and_what_is_shown() {
     let mut scram = scram(ScramHash::Sha512, "rOprNGfwEbeRWgbNEkqO");
     let shown = |scram: &Scram| {
@@ -87,6 +89,7 @@ fn sha_512_and_what_is_shown() {
 // C-126, S-34: every attribute of the server's first message, changed: no proof is given, and none is computed for an
 // absurd number of iterations.
 #[test]
+#[cfg_attr(miri, ignore = "thousands of rounds of a hash")]
 fn a_changed_first_message_gets_no_proof() {
     for (from, to) in [
         ("r=rOpr", "r=xOpr"),
@@ -121,6 +124,7 @@ fn a_changed_first_message_gets_no_proof() {
 
 // S-37: many iterations are done some at a time, with the same result; nothing else can be asked meanwhile.
 #[test]
+#[cfg_attr(miri, ignore = "thousands of rounds of a hash")]
 fn long_proofs_are_made_in_parts() {
     let first = SERVER_FIRST_256.replace("i=4096", "i=10001");
     let mut scram = scram(ScramHash::Sha256, "rOprNGfwEbeRWgbNEkqO");
@@ -143,6 +147,7 @@ fn long_proofs_are_made_in_parts() {
 
 // C-116, S-52: a server that cannot prove itself is not believed.
 #[test]
+#[cfg_attr(miri, ignore = "thousands of rounds of a hash")]
 fn a_server_has_to_prove_itself() {
     for (last, error) in [
         ("v=7rriTRBi23WpRR/wtup+mMhUZUn/dB5nLTJRsjl95G4=", SaslError::ServerUnproven),
@@ -159,6 +164,7 @@ fn a_server_has_to_prove_itself() {
 
 // C-116: a refusal within the exchange is answered, and kept for the failure that follows; success after it is none.
 #[test]
+#[cfg_attr(miri, ignore = "thousands of rounds of a hash")]
 fn a_refusal_within_the_exchange() {
     let mut scram = scram(ScramHash::Sha256, "rOprNGfwEbeRWgbNEkqO");
     scram.respond(SERVER_FIRST_256.as_bytes()).unwrap();
