@@ -1,7 +1,10 @@
 //! What an application is told, as lines of text that are the same whatever the driver.
 
+#[cfg(feature = "drivers")]
 use smtp_driver::Error;
-use smtp_proto::{CloseReason, Failure, Outcome, Report, UsageError};
+use smtp_proto::{CloseReason, Outcome, Report};
+#[cfg(feature = "drivers")]
+use smtp_proto::{Failure, UsageError};
 
 /// One line for each recipient.
 pub fn report_lines(report: &Report) -> impl Iterator<Item = String> {
@@ -26,6 +29,7 @@ pub fn closed_line(reason: &CloseReason) -> String {
 pub const UNREADABLE: &str = "the message cannot be read";
 
 /// The lines for an error of a driver's. `closed` says that the end of the session was told before; then whatever is tried meets the same error.
+#[cfg(feature = "drivers")]
 pub fn tell_error(error: &Error, closed: bool, lines: &mut Vec<String>) {
     match error {
         _ if closed => lines.push(format!("error: {}", UsageError::Closed)),

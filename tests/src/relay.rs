@@ -17,7 +17,7 @@ use tokio::sync::oneshot;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::sleep;
 
-use crate::simulation::plan::Dice;
+use crate::dice::Dice;
 
 /// Where octets go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -6,7 +6,9 @@ use base64::Engine;
 use base64::prelude::BASE64_STANDARD_NO_PAD;
 use smtp_conformance::lab::{Lab, smtp};
 use smtp_conformance::sasl_server::{Account, MECHANISMS, SaslServer, Trick, within_tls};
+#[cfg(feature = "drivers")]
 use smtp_conformance::tls_server::{Authority, Leaf};
+#[cfg(feature = "drivers")]
 use smtp_driver::Tls;
 use smtp_proto::sasl::{ChannelBindings, Choice, Credentials, CredentialsError, Mechanism, SaslError, Secret, choose};
 use smtp_proto::{Connection, Event, Failure, Security, Setup, State, TlsPolicy};
@@ -498,6 +500,7 @@ fn what_a_server_repeats_is_nowhere_shown() {
 }
 
 // S-60: a private key whose line ends were lost, as happens in variables of an environment, is not in the error that says so.
+#[cfg(feature = "drivers")]
 #[test]
 fn no_key_is_in_an_error() {
     let identity = Authority::shared().issue(Leaf::Client);

@@ -4,39 +4,46 @@ use std::path::Path;
 
 use libtest_mimic::{Arguments, Failed, Trial};
 use smtp_conformance::app::{compare, compare_octets, report_lines};
-use smtp_conformance::blocking_run;
 use smtp_conformance::core_run::{self, Plan, Run, nonblocking};
 use smtp_conformance::peer::Pieces;
 use smtp_conformance::script::{Script, Verb};
-use smtp_conformance::tokio_run;
+#[cfg(feature = "drivers")]
+use smtp_conformance::{blocking_run, tokio_run};
 use smtp_proto::record::Recording;
 use smtp_proto::{CloseReason, Event, Outcome};
 
 type Test = fn(&Script) -> Result<(), Failed>;
 
+const CORE: &[(&str, Test)] = &[
+    ("core", core_in_every_cut),
+    ("core_random", core_in_random_order),
+    ("core_cut_input", core_cut_at_every_octet_received),
+    ("core_cut_output", core_cut_at_every_octet_sent),
+    ("mio", |script| driver_in_every_cut(script, nonblocking::run)),
+    ("mio_cut_input", |script| driver_cut_at_every_octet_received(script, nonblocking::run)),
+    ("mio_cut_output", nonblocking_cut_at_every_octet_sent),
+    ("record", record_replayed),
+];
+
+const DRIVERS: &[(&str, Test)] = &[
+    #[cfg(feature = "drivers")]
+    ("blocking", |script| driver_in_every_cut(script, blocking_run::run)),
+    #[cfg(feature = "drivers")]
+    ("blocking_cut_input", |script| driver_cut_at_every_octet_received(script, blocking_run::run)),
+    #[cfg(feature = "drivers")]
+    ("tokio", |script| driver_in_every_cut(script, tokio_run::run)),
+    #[cfg(feature = "drivers")]
+    ("tokio_cut_input", |script| driver_cut_at_every_octet_received(script, tokio_run::run)),
+];
+
 fn main() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("transcripts");
     let mut trials = Vec::new();
     for script in Script::all(&folder) {
-        let tests: [(&str, Test); 12] = [
-            ("core", core_in_every_cut),
-            ("core_random", core_in_random_order),
-            ("core_cut_input", core_cut_at_every_octet_received),
-            ("core_cut_output", core_cut_at_every_octet_sent),
-            ("blocking", blocking_in_every_cut),
-            ("blocking_cut_input", |script| driver_cut_at_every_octet_received(script, blocking_run::run)),
-            ("tokio", tokio_in_every_cut),
-            ("tokio_cut_input", |script| driver_cut_at_every_octet_received(script, tokio_run::run)),
-            ("mio", |script| driver_in_every_cut(script, nonblocking::run)),
-            ("mio_cut_input", |script| driver_cut_at_every_octet_received(script, nonblocking::run)),
-            ("mio_cut_output", nonblocking_cut_at_every_octet_sent),
-            ("record", record_replayed),
-        ];
         // What takes long to compute is computed once by each.
-        let tests = tests
-            .into_iter()
-            .filter(|(kind, _)| !script.slow || matches!(*kind, "core" | "blocking" | "tokio" | "mio"));
-        for (kind, test) in tests {
+        let tests = CORE.iter().chain(DRIVERS);
+        let tests = tests.filter(|(kind, _)| !script.slow || matches!(*kind, "core" | "blocking" | "tokio" | "mio"));
+        for &(kind, test) in tests {
             let script = script.clone();
             trials.push(Trial::test(format!("{}::{kind}", script.name), move || test(&script)));
         }
@@ -67,14 +74,6 @@ fn core_in_every_cut(script: &Script) -> Result<(), Failed> {
         }
     }
     Ok(())
-}
-
-fn blocking_in_every_cut(script: &Script) -> Result<(), Failed> {
-    driver_in_every_cut(script, blocking_run::run)
-}
-
-fn tokio_in_every_cut(script: &Script) -> Result<(), Failed> {
-    driver_in_every_cut(script, tokio_run::run)
 }
 
 /// What the client sent, what the application was told, and what the client said too early.

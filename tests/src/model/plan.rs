@@ -6,8 +6,8 @@ use super::Letter;
 use super::client::CHUNK;
 use super::server::{Answers, Policy};
 use super::talk::Trouble;
+use crate::dice::Dice;
 use crate::lab;
-use crate::simulation::plan::Dice;
 
 /// What may go wrong in a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -9,8 +9,8 @@ use smtp_proto::{CloseReason, Config, Event, Extension, Report, State, Time};
 use super::Letter;
 use super::server::Server;
 use super::trace::Trace;
+use crate::dice::Dice;
 use crate::lab::Lab;
-use crate::simulation::plan::Dice;
 
 /// What ends a session before its time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

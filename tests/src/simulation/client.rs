@@ -15,9 +15,10 @@ use tokio::time::{sleep, timeout};
 use turmoil::net::TcpStream;
 
 use super::ledger::{Fate, Send, path};
-use super::plan::{Dice, Plan};
+use super::plan::Plan;
 use super::server::Shared;
 use super::streams::{Pieces, Source};
+use crate::dice::Dice;
 use crate::lab;
 
 /// How often a letter is tried.

@@ -9,7 +9,8 @@ use tokio::time::{sleep, timeout};
 use turmoil::net::{TcpListener, TcpStream};
 
 use super::ledger::Ledger;
-use super::plan::{Dice, Plan};
+use super::plan::Plan;
+use crate::dice::Dice;
 
 /// The notes of both sides.
 pub(super) type Shared = Rc<RefCell<Ledger>>;

@@ -10,7 +10,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Sleep, sleep};
 use turmoil::net::TcpStream;
 
-use super::plan::Dice;
+use crate::dice::Dice;
 
 /// A socket that takes and gives a piece at a time.
 pub(super) struct Pieces {

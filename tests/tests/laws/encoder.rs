@@ -2,12 +2,12 @@
 
 use bytes::BufMut;
 use proptest::prelude::*;
+use smtp_conformance::dice::Dice;
 use smtp_conformance::lab::{Lab, smtp, transaction};
 use smtp_conformance::model::Letter;
 use smtp_conformance::model::encoder::{decode, encode};
 use smtp_conformance::model::server::{Answers, Policy, Server};
 use smtp_conformance::model::talk::Talk;
-use smtp_conformance::simulation::plan::Dice;
 use smtp_proto::{BodyError, Chunking, DotStuffer, LineEndings, LongLines};
 
 const POLICIES: [LineEndings; 3] = [LineEndings::Normalize, LineEndings::Strict, LineEndings::Space];

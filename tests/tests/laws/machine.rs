@@ -1,12 +1,12 @@
 //! What holds of a session, whatever the server answers and however the octets are cut.
 
 use proptest::prelude::*;
+use smtp_conformance::dice::Dice;
 use smtp_conformance::lab::{Lab, lmtp, smtp, transaction};
 use smtp_conformance::model::client::{Client, LockStep};
 use smtp_conformance::model::server::{Answers, Message, Policy, Server};
 use smtp_conformance::model::talk::{Talk, Told};
 use smtp_conformance::model::{Letter, Verdict, verdicts_of};
-use smtp_conformance::simulation::plan::Dice;
 use smtp_proto::{CloseReason, Config, Event, Outcome, Report, State};
 
 /// A session that nothing happens to, with octets in the largest of pieces.

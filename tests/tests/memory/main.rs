@@ -1,5 +1,6 @@
 //! What a hostile server can make a connection hold, by an allocator that counts.
 
+#[cfg(feature = "drivers")]
 mod drivers;
 mod replies;
 mod sasl;
@@ -37,6 +38,7 @@ impl Gauge {
         self.before = ALLOCATOR.current_usage();
     }
 
+    #[cfg(feature = "drivers")]
     fn held(&self) -> usize {
         ALLOCATOR.current_usage().saturating_sub(self.before)
     }

@@ -5,8 +5,8 @@ use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use smtp_conformance::dice::Dice;
 use smtp_conformance::relay;
-use smtp_conformance::simulation::plan::Dice;
 use smtp_driver::{Error, Options};
 use smtp_proto::{Chunking, HelloName, Outcome, Report, Transaction};
 

@@ -1,6 +1,6 @@
 //! The messages, all of them from a seed.
 
-use smtp_conformance::simulation::plan::Dice;
+use smtp_conformance::dice::Dice;
 use smtp_proto::{ForwardPath, ReversePath, Transaction};
 
 /// Mailboxes that mail is sent to, `bulk0` and so on.

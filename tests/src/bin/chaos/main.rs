@@ -16,8 +16,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use clap::Parser;
+use smtp_conformance::dice::Dice;
 use smtp_conformance::relay::{Relay, Route, Tally};
-use smtp_conformance::simulation::plan::Dice;
 use tokio::runtime::{Builder, Runtime};
 
 use crate::client::{Driver, Work, Worker};

@@ -1,14 +1,14 @@
-//! One message for more recipients than a server takes at a time, by both drivers.
+//! The same by both drivers.
 
 use std::io::{self, BufRead, BufReader, Write};
 use std::os::unix::net::UnixStream;
 use std::thread::JoinHandle;
 
 use proptest::prelude::*;
-use smtp_conformance::lab::{Lab, lmtp, smtp, transaction};
+use smtp_conformance::lab::{smtp, transaction};
 use smtp_proto::{
-    Advice, Event, Failure, ForwardPath, OnRefusal, Outcome, Report, ReversePath, Security, Setup, Submission,
-    TlsPolicy, Transaction, UsageError, Utf8Reason,
+    Advice, Failure, ForwardPath, OnRefusal, Outcome, Report, ReversePath, Security, Setup, TlsPolicy, Transaction,
+    UsageError, Utf8Reason,
 };
 
 /// What a server takes.
@@ -267,15 +267,6 @@ fn reasons_are_kept() {
     assert!(taken.is_empty());
 }
 
-// C-97: what is checked beforehand is what begin checks: in LMTP, which has a reply for each recipient anyway, nothing is asked for.
-#[test]
-fn the_check_is_that_of_begin() {
-    let mut lab = Lab::ready(lmtp(), &[]);
-    let transaction = transaction(1).per_recipient_replies(true);
-    assert_eq!(lab.connection.check(&transaction), Ok(()));
-    assert!(lab.connection.begin(transaction).is_ok());
-}
-
 // C-99: domains count for the session, not for the message.
 #[test]
 fn domains_count_for_the_session() {
@@ -330,69 +321,5 @@ proptest! {
         let mut accepted: Vec<_> = accepted.map(|(path, _)| path.as_str().to_owned()).collect();
         accepted.sort();
         prop_assert_eq!(accepted, taken);
-    }
-}
-
-// C-99: a domain written in U-labels and said in A-labels is one domain, the next time too.
-#[test]
-fn a_domain_is_counted_once_in_either_form() {
-    let mut lab = Lab::ready(smtp(), &["PIPELINING", "LIMITS RCPTDOMAINMAX=1"]);
-    for path in ["a@b\u{fc}cher.example", "b@B\u{dc}CHER.example", "c@xn--bcher-kva.example"] {
-        let transaction = transaction(0).to(ForwardPath::parse(path).unwrap());
-        lab.connection.begin(transaction).unwrap();
-        assert!(lab.says().contains("@xn--bcher-kva.example>"));
-        lab.hear("250 ok\r\n250 ok\r\n354 go\r\n");
-        lab.pours(b"");
-        lab.hear("250 queued\r\n");
-    }
-}
-
-// C-99, P-20: recipients for whose domain a session has no room are not looked at again for each transaction, and yet they are
-// not forgotten: neither by a session that has room, nor by one that has none but knows their domain, nor when the sender is refused.
-#[test]
-fn nobody_who_is_passed_over_is_forgotten() {
-    let to = |paths: &[&str]| paths.iter().map(|path| ForwardPath::parse(path).unwrap()).collect::<Vec<_>>();
-    let message = |paths: &[&str]| Transaction::new(ReversePath::null()).to_all(to(paths));
-    let session = || Lab::ready(smtp(), &["PIPELINING", "LIMITS RCPTMAX=1 RCPTDOMAINMAX=1"]);
-    let send = |lab: &mut Lab, transaction: Transaction, mail: &str| {
-        lab.connection.begin(transaction).unwrap();
-        lab.says();
-        lab.hear(format!("{mail} x\r\n{mail} x\r\n{}\r\n", if mail == "250" { "354 go" } else { "503 no" }));
-        lab.pours(b"hello\r\n");
-        lab.hear("250 ok\r\n");
-        let mut reports = lab.events().into_iter().filter_map(|event| match event {
-            Event::Completed(report) => Some(report),
-            _ => None,
-        });
-        reports.next().unwrap()
-    };
-    let next = |submission: &mut Submission, lab: &Lab| submission.next(&lab.connection);
-
-    for (domains_known, refused) in [("", false), ("z@y.example", false), ("z@y.example", true)] {
-        let mut first = session();
-        let mut submission = Submission::new(message(&["a@x.example", "b@y.example", "c@x.example", "d@x.example"]));
-        for (expected, mail) in
-            [("a@x.example", "250"), ("c@x.example", "250"), ("d@x.example", if refused { "550" } else { "250" })]
-        {
-            let transaction = next(&mut submission, &first).unwrap();
-            assert_eq!(transaction.recipients().map(ForwardPath::as_str).collect::<Vec<_>>(), [expected]);
-            let report = send(&mut first, transaction, mail);
-            submission.completed(report);
-        }
-        assert!(next(&mut submission, &first).is_none());
-        if !refused {
-            let mut second = session();
-            if !domains_known.is_empty() {
-                send(&mut second, message(&[domains_known]), "250");
-            }
-            let transaction = next(&mut submission, &second).unwrap();
-            assert_eq!(transaction.recipients().map(ForwardPath::as_str).collect::<Vec<_>>(), ["b@y.example"]);
-            let report = send(&mut second, transaction, "250");
-            submission.completed(report);
-        }
-        let report = submission.into_report();
-        let accepted: Vec<bool> = report.recipients().map(|(_, outcome)| outcome.is_accepted()).collect();
-        assert_eq!(accepted, [true, !refused, true, !refused]);
-        assert_eq!(report.refused().count(), if refused { 2 } else { 0 });
     }
 }
