@@ -1,10 +1,18 @@
 //! A small mail server on the loopback interface that keeps what it gets, for demonstrations and tests.
 //!
 //! It shares no code with the client it is there to test. Recipients decide their own fate: `refused@` anything is 550,
-//! `later@` is 451, everybody else is accepted.
+//! `later@` is 451, `greylisted@` is that the first time, everybody else is accepted. A message for `full@` is refused by
+//! 452 after its content, which by LMTP concerns nobody else. The first message for `cut@` is cut off before its content; one
+//! for `silent@` is kept, and the connection ends without a word of that.
 
+use std::collections::HashSet;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+#[cfg(unix)]
+use std::os::unix::net::{UnixListener, UnixStream};
+#[cfg(unix)]
+use std::path::Path;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -24,6 +32,8 @@ pub struct Stored {
 #[derive(Debug)]
 pub struct Loopback {
     address: SocketAddr,
+    /// The Unix socket, if it is at one.
+    path: Option<PathBuf>,
     shared: Arc<Shared>,
     acceptor: Option<JoinHandle<()>>,
 }
@@ -33,6 +43,8 @@ struct Shared {
     lmtp: bool,
     stopping: AtomicBool,
     stored: Mutex<Vec<Stored>>,
+    /// The recipients who were there before, of those to whom that matters.
+    seen: Mutex<HashSet<String>>,
 }
 
 impl Loopback {
@@ -66,11 +78,52 @@ impl Loopback {
                 }
                 let shared = Arc::clone(&for_acceptor);
                 // A session that breaks off is the client's business.
-                let serve = move || stream.and_then(|stream| Session::new(&shared, stream)?.run()).ok();
-                std::thread::spawn(serve);
+                let serve = move |stream: TcpStream| {
+                    stream.set_nodelay(true)?;
+                    Session::new(&shared, stream).run()
+                };
+                std::thread::spawn(move || stream.and_then(serve));
             }
         });
-        Ok(Self { address, shared, acceptor: Some(acceptor) })
+        Ok(Self { address, path: None, shared, acceptor: Some(acceptor) })
+    }
+
+    /// Starts an LMTP server at a Unix socket, where there are such, and says where it is.
+    ///
+    /// # Errors
+    ///
+    /// When the one or the other cannot be listened on.
+    pub fn lmtp_local() -> io::Result<(Self, String)> {
+        let server = Self::lmtp()?;
+        #[cfg(unix)]
+        {
+            let path = std::env::temp_dir().join(format!("loopback-{}", server.address().port()));
+            let target = path.display().to_string();
+            Ok((server.also_at(&path)?, target))
+        }
+        #[cfg(not(unix))]
+        {
+            let target = server.address().to_string();
+            Ok((server, target))
+        }
+    }
+
+    /// Listens at a Unix socket, too, which it makes and removes.
+    #[cfg(unix)]
+    fn also_at(mut self, path: &Path) -> io::Result<Self> {
+        let listener = UnixListener::bind(path)?;
+        let shared = Arc::clone(&self.shared);
+        std::thread::spawn(move || {
+            for stream in listener.incoming() {
+                if shared.stopping.load(Ordering::SeqCst) {
+                    return;
+                }
+                let shared = Arc::clone(&shared);
+                std::thread::spawn(move || stream.and_then(|stream| Session::new(&shared, stream).run()));
+            }
+        });
+        self.path = Some(path.into());
+        Ok(self)
     }
 
     /// Where it listens.
@@ -92,22 +145,26 @@ impl Drop for Loopback {
         if let (true, Some(acceptor)) = (woken, self.acceptor.take()) {
             let _ = acceptor.join();
         }
+        #[cfg(unix)]
+        if let Some(path) = &self.path {
+            let _ = UnixStream::connect(path);
+            let _ = std::fs::remove_file(path);
+        }
     }
 }
 
-struct Session<'a> {
+struct Session<'a, S> {
     shared: &'a Shared,
-    reader: BufReader<TcpStream>,
+    reader: BufReader<S>,
     from: Option<String>,
     to: Vec<String>,
     /// What has come by BDAT so far.
     chunks: Option<Vec<u8>>,
 }
 
-impl<'a> Session<'a> {
-    fn new(shared: &'a Shared, stream: TcpStream) -> io::Result<Self> {
-        stream.set_nodelay(true)?;
-        Ok(Self { shared, reader: BufReader::new(stream), from: None, to: Vec::new(), chunks: None })
+impl<'a, S: Read + Write> Session<'a, S> {
+    fn new(shared: &'a Shared, stream: S) -> Self {
+        Self { shared, reader: BufReader::new(stream), from: None, to: Vec::new(), chunks: None }
     }
 
     fn run(&mut self) -> io::Result<()> {
@@ -133,6 +190,7 @@ impl<'a> Session<'a> {
                 "RCPT" | "DATA" if self.chunks.is_some() => self.say("503 5.5.1 BDAT is not at its end")?,
                 "RCPT" => self.recipient(argument)?,
                 "DATA" if self.to.is_empty() => self.say("554 5.5.1 no valid recipients")?,
+                "DATA" if self.has("cut") && self.is_new("cut") => return Ok(()),
                 "DATA" => self.data()?,
                 "RSET" => {
                     self.reset();
@@ -164,12 +222,23 @@ impl<'a> Session<'a> {
             _ if self.from.is_none() => self.say("503 5.5.1 need MAIL first"),
             Some(path) if path.starts_with("refused@") => self.say("550 5.1.1 no such user here"),
             Some(path) if path.starts_with("later@") => self.say("451 4.2.1 mailbox busy, try again later"),
+            Some(path) if path.starts_with("greylisted@") && self.is_new(path) => self.say("451 4.7.1 greylisted"),
             Some(_) => {
                 self.to.push(argument.into());
                 self.say("250 2.1.5 recipient ok")
             }
             None => self.say("501 5.5.4 syntax"),
         }
+    }
+
+    /// Whether a recipient is called so.
+    fn has(&self, name: &str) -> bool {
+        self.to.iter().any(|to| is_for(to, name))
+    }
+
+    /// Whether nobody asked for this before.
+    fn is_new(&self, what: &str) -> bool {
+        self.shared.seen.lock().unwrap_or_else(PoisonError::into_inner).insert(what.into())
     }
 
     fn data(&mut self) -> io::Result<()> {
@@ -223,14 +292,26 @@ impl<'a> Session<'a> {
 
     /// Keeps a message and says so to each of its recipients, if that is how it is done.
     fn store(&mut self, content: Vec<u8>) -> io::Result<()> {
-        let (from, to) = (self.from.take().unwrap_or_default(), std::mem::take(&mut self.to));
-        let replies = if self.shared.lmtp { to.len() } else { 1 };
+        let silent = self.has("silent");
+        let (from, all) = (self.from.take().unwrap_or_default(), std::mem::take(&mut self.to));
+        let replies = if self.shared.lmtp { all.len() } else { 1 };
+        let full: Vec<bool> = all.iter().map(|to| is_for(to, "full")).collect();
+        let refused = !self.shared.lmtp && full.contains(&true);
+        let to: Vec<_> = all.into_iter().filter(|to| !refused && !is_for(to, "full")).collect();
         let number = {
             let mut stored = self.shared.stored.lock().unwrap_or_else(PoisonError::into_inner);
-            stored.push(Stored { from, to, content });
+            if !to.is_empty() {
+                stored.push(Stored { from, to, content });
+            }
             stored.len()
         };
-        (0..replies).try_for_each(|_| self.say(&format!("250 2.0.0 stored as message {number}")))
+        if silent {
+            return Err(io::ErrorKind::ConnectionAborted.into());
+        }
+        full.into_iter().take(replies).try_for_each(|full| match refused || full {
+            true => self.say("452 4.2.2 mailbox full"),
+            false => self.say(&format!("250 2.0.0 stored as message {number}")),
+        })
     }
 
     fn reset(&mut self) {
@@ -254,4 +335,9 @@ impl<'a> Session<'a> {
     fn say(&mut self, line: &str) -> io::Result<()> {
         self.reader.get_mut().write_all(format!("{line}\r\n").as_bytes())
     }
+}
+
+/// Whether the argument of a RCPT names somebody called so.
+fn is_for(to: &str, name: &str) -> bool {
+    to.get(4..).and_then(|path| path.strip_prefix(name)).is_some_and(|rest| rest.starts_with('@'))
 }

@@ -19,6 +19,8 @@ use rustls::server::WebPkiClientVerifier;
 use rustls::{DEFAULT_VERSIONS, ProtocolVersion, RootCertStore, ServerConfig, ServerConnection};
 pub use rustls::{SupportedProtocolVersion, version};
 
+use crate::sasl_server::{Account, SaslServer};
+
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// The longest that the server waits for anything: a test that needs it has failed.
@@ -184,6 +186,8 @@ pub struct Plan {
     pub handshake: Handshake,
     /// What it does within TLS, if it is no mail server there.
     pub script: Option<Script>,
+    /// Whom it lets in; without it, everybody.
+    pub account: Option<Account>,
 }
 
 impl Plan {
@@ -201,6 +205,7 @@ impl Plan {
             go_ahead: vec!["220 2.0.0 go ahead\r\n"],
             handshake: Handshake::Done,
             script: None,
+            account: None,
         }
     }
 
@@ -549,7 +554,7 @@ impl Session {
                 verb if verb == last => return Ok(()),
                 "EHLO" => self.hello()?,
                 "HELO" => self.say("250 tls.example")?,
-                "AUTH" => self.say("235 2.7.0 welcome")?,
+                "AUTH" => self.authenticate(line)?,
                 "MAIL" | "RCPT" | "NOOP" | "RSET" => self.say("250 2.0.0 ok")?,
                 "DATA" => {
                     self.say("354 end with a dot on a line of its own")?;
@@ -562,6 +567,19 @@ impl Session {
                 }
                 _ => self.say("502 5.5.2 not implemented")?,
             }
+        }
+    }
+
+    fn authenticate(&mut self, mut line: String) -> io::Result<()> {
+        let Some(account) = &self.plan.account else { return self.say("235 2.7.0 welcome") };
+        let mut server = SaslServer::new(account.clone());
+        loop {
+            let reply = server.hear(&line);
+            self.octets(reply.as_bytes())?;
+            if !reply.starts_with("334") {
+                return Ok(());
+            }
+            line = self.line()?;
         }
     }
 
