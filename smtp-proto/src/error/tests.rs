@@ -65,7 +65,7 @@ fn what_a_report_amounts_to() {
         (&[rcpt.clone(), data.clone()], &None, ("data", Some(554))),
         (&[rcpt.clone(), content.clone()], &lost, ("data", Some(452))),
         (&[rcpt.clone(), refused(Stage::Rcpt, 451)], &None, ("recipients", Some(550))),
-        (&[rcpt.clone()], &lost, ("recipients", Some(550))),
+        (core::slice::from_ref(&rcpt), &lost, ("recipients", Some(550))),
         (&[rcpt.clone(), Outcome::NotSent], &None, ("recipients", Some(550))),
         (&[rcpt.clone(), Outcome::NotSent], &lost, ("end", None)),
         (&[rcpt.clone(), Outcome::InDoubt], &Some(CloseReason::TimedOut(Phase::DataDone)), ("time", None)),
