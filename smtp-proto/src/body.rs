@@ -1,8 +1,11 @@
 //! Content on its way into DATA: line ends, transparency, and what may not be sent at all.
 
+mod block;
+
 use bytes::BufMut;
 use memchr::{memchr2_iter, memchr3};
 
+use self::block::{BLOCK, Before, GROWN, Needs};
 use crate::parameter::BodyType;
 
 /// What to do with a CR or LF that is not part of CRLF (RFC 5321 section 2.3.8).
@@ -152,6 +155,9 @@ impl DotStuffer {
                 }
                 continue;
             }
+            if self.long_lines == LongLines::Send && self.blocks(&mut rest, out) > 0 {
+                continue;
+            }
             if self.place == LINE_START && next == b'.' {
                 // Only the added dot; the other one begins the run below.
                 if out.remaining_mut() < STEP + 1 {
@@ -188,6 +194,38 @@ impl DotStuffer {
             }
         }
         Ok(input.len() - rest.len())
+    }
+
+    /// Encodes whole blocks as long as nothing in them needs a closer look, where lines may be of any length. Gives how many
+    /// octets were taken.
+    fn blocks(&mut self, rest: &mut &[u8], out: &mut impl BufMut) -> usize {
+        let start = self.taken;
+        let mut grown = [0; GROWN];
+        while let Place::Column(column) = self.place {
+            let before = if column == 0 { Before::LineEnd } else { Before::Other };
+            let room = out.remaining_mut();
+            let mut block = rest.get(..BLOCK.min(room)).unwrap_or(rest);
+            let written = match block::needs(block, before, self.eight_bit) {
+                Needs::Nothing => block,
+                Needs::Much if self.line_endings == LineEndings::Normalize => {
+                    block = block.get(..room / 3).unwrap_or(block);
+                    let length = block::insert(block, before, &mut grown);
+                    grown.get(..length).unwrap_or_default()
+                }
+                Needs::Lines | Needs::Much => break,
+            };
+            // Of the column only its beginning matters here.
+            let Some(&last) = block.last() else { break };
+            self.place = match last {
+                b'\r' => Place::AfterCr(1),
+                b'\n' => LINE_START,
+                _ => Place::Column(1),
+            };
+            let held_back = usize::from(last == b'\r');
+            out.put_slice(written.get(..written.len() - held_back).unwrap_or_default());
+            self.take(rest, block.len());
+        }
+        usize::try_from(self.taken - start).unwrap_or(usize::MAX)
     }
 
     /// Ends the content: a CRLF if the last line has none, then the terminator, seven octets at most.

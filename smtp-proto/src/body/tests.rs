@@ -225,6 +225,41 @@ fn small_worlds_are_exhausted() {
     }
 }
 
+// P-02, P-03: content is looked at a block at a time, which nobody can tell: whatever stands before, at and behind the end of a
+// block, however much has to be inserted, and however little room there is, it is as if each octet had come alone.
+#[test]
+fn blocks_show_nowhere() {
+    let (text, limit) = (b"some text, and more of it.\r\n".repeat(20), BLOCK + 4);
+    for around in [&b"\r\n."[..], b"\n.", b"\r.", b"\r", b"\n", b"\r\n\r\n..", b"\r\r\n\n.\r", b"."] {
+        for many in [1, 3, 80] {
+            for start in (0..8).chain(BLOCK - 8..limit) {
+                let content = [&text[..start], &around.repeat(many), &text[..100]].concat();
+                let alone: Vec<_> = content.chunks(1).collect();
+                for policy in POLICIES {
+                    let expected = encoded(&alone, stuffer(policy), usize::MAX);
+                    for room in [3, BLOCK, GROWN - 1, GROWN, usize::MAX] {
+                        assert_eq!(encoded(&[&content], stuffer(policy), room), expected, "{content:?}");
+                    }
+                }
+                assert_eq!(unstuff(&whole(&content)).0, normalized(&content));
+            }
+        }
+    }
+    // What may not be sent is found where it is.
+    for index in (0..3).chain(BLOCK - 2..BLOCK + 2) {
+        for (octet, error) in [
+            (0, BodyError::Nul { offset: index as u64 }),
+            (0x80, BodyError::EightBit { offset: index as u64 }),
+            (b'\n', BodyError::BareLineEnding { offset: index as u64 }),
+        ] {
+            let mut content = vec![b'x'; 2 * BLOCK];
+            content[index] = octet;
+            let stuffer = DotStuffer::new(LineEndings::Strict, LongLines::Send, false);
+            assert_eq!(encoded(&[&content], stuffer, usize::MAX), Err(error));
+        }
+    }
+}
+
 proptest! {
     // P-02, P-04: cuts and buffer sizes change nothing, errors and their offsets included.
     #[test]
