@@ -280,6 +280,7 @@ mod tests {
         // C-89, P-01: whatever the domain, what comes out is the same local part and a domain of ASCII, or nothing.
         #[cfg(feature = "idna")]
         #[test]
+        #[cfg_attr(miri, ignore = "the generator of texts takes minutes")]
         fn ascii_domains_are_domains(domain in "\\PC{1,20}") {
             let Ok(path) = ForwardPath::parse(&alloc::format!("a@{domain}")) else { return Ok(()) };
             if let Ok(ascii) = path.to_ascii() {
@@ -292,6 +293,7 @@ mod tests {
     proptest! {
         // P-19: what was parsed prints as something that parses to the same.
         #[test]
+        #[cfg_attr(miri, ignore = "the generator of texts takes minutes")]
         fn printing_and_parsing_are_inverse(text in "[a-c. \"\\\\<@:,>é-]{0,12}@[a-c.é-]{1,6}") {
             if let Ok(path) = ForwardPath::parse(&text) {
                 prop_assert_eq!(&ForwardPath::parse_relaxed(path.as_str()), &Ok(path.clone()));
@@ -301,6 +303,7 @@ mod tests {
 
         // P-01 for paths: no text whatever makes a path that could end its command or its brackets.
         #[test]
+        #[cfg_attr(miri, ignore = "the generator of texts takes minutes")]
         fn no_text_smuggles_a_line_end(text in any::<alloc::string::String>()) {
             for path in [ForwardPath::parse(&text), ForwardPath::parse_relaxed(&text)].iter().flatten() {
                 prop_assert!(!path.as_str().chars().any(char::is_control));
