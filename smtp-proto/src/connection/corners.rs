@@ -10,9 +10,10 @@ use crate::body::BodyError;
 use crate::capability::Extension;
 use crate::command::ContentUrl;
 use crate::outcome::Outcome;
+use crate::report::Report;
 use crate::sasl::{Mechanism, Response, SaslError, Secret};
 use crate::submission::Submission;
-use crate::transaction::Transaction;
+use crate::transaction::{OnRefusal, Transaction};
 use crate::utf8::Utf8Reason;
 
 fn hear(connection: &mut Connection, octets: &str) {
@@ -209,6 +210,83 @@ fn a_submission_waits() {
     assert_eq!(first.recipients().map(ForwardPath::as_str).collect::<Vec<_>>(), ["a@y.example"]);
     assert!(submission.next(&connection).is_none());
     assert_eq!(submission.into_report().recipients().count(), 2);
+}
+
+/// Sends a message of which each recipient's RCPT is answered so, and gives its report.
+fn sent(connection: &mut Connection, transaction: Transaction, rcpt: &[&str]) -> Report {
+    connection.begin(transaction).unwrap();
+    let mut rcpt = rcpt.iter();
+    loop {
+        let reply = match says(connection) {
+            said if said.starts_with("RCPT") => rcpt.next().unwrap(),
+            said if said == "DATA\r\n" => "354 go\r\n",
+            _ => "250 ok\r\n",
+        };
+        hear(connection, reply);
+        if let Some(body) = connection.body() {
+            body.finish().unwrap();
+        }
+        if let Some(Event::Completed(report)) = events(connection).pop() {
+            return report;
+        }
+    }
+}
+
+// C-52: whoever was too many is sent to again, with as many as the server has shown to take; for all or none nobody is.
+#[test]
+fn recipients_that_are_too_many() {
+    let (too_many, ok) = ("452 4.5.3 too many\r\n", "250 ok\r\n");
+    let transaction = Transaction::new(ReversePath::null()).to_all(["a@x", "b@x", "c@x"].map(path));
+    let mut connection = ready(&[]);
+    let mut submission = Submission::new(transaction.clone());
+    for (recipients, rcpt) in
+        [(&["a@x", "b@x", "c@x"][..], &[ok, too_many, too_many][..]), (&["b@x"], &[ok]), (&["c@x"], &[ok])]
+    {
+        let next = submission.next(&connection).unwrap();
+        assert!(next.recipients().map(ForwardPath::as_str).eq(recipients.iter().copied()));
+        submission.completed(sent(&mut connection, next, rcpt));
+    }
+    assert!(submission.next(&connection).is_none());
+    assert!(submission.into_report().is_complete_success());
+
+    let mut submission = Submission::new(transaction.on_refusal(OnRefusal::Abort));
+    let whole = submission.next(&connection).unwrap();
+    submission.completed(sent(&mut connection, whole, &[ok, too_many, ok]));
+    assert!(submission.next(&connection).is_none());
+    assert!(!submission.into_report().may_have_been_accepted());
+}
+
+// C-99: what a session has room for is known before anything is said, and what it has no room for is refused.
+#[test]
+fn the_limits_of_a_session() {
+    let to = |recipients: &[&str]| Transaction::new(ReversePath::null()).to_all(recipients.iter().copied().map(path));
+    let mut connection = ready(&["LIMITS MAILMAX=2 RCPTMAX=2 RCPTDOMAINMAX=1"]);
+    assert_eq!((connection.transactions_left(), connection.is_used_up()), (Some(2), false));
+    for (recipients, error) in [
+        (&["a@x", "b@x", "c@x"][..], UsageError::TooManyRecipients { maximum: 2 }),
+        (&["a@x", "b@y"], UsageError::TooManyDomains { maximum: 1 }),
+    ] {
+        assert_eq!(connection.begin(to(recipients)).unwrap_err(), error);
+    }
+    assert!(sent(&mut connection, to(&["a@x"]), &["250 ok\r\n"]).is_complete_success());
+    // There is room for this domain alone.
+    assert_eq!((connection.transactions_left(), connection.is_used_up()), (Some(1), true));
+    assert!(sent(&mut connection, to(&["b@x"]), &["250 ok\r\n"]).is_complete_success());
+    assert_eq!((connection.transactions_left(), connection.is_used_up()), (Some(0), true));
+    assert_eq!(connection.begin(to(&["a@x"])).unwrap_err(), UsageError::MailLimit { maximum: 2 });
+    let mut connection = ready(&["LIMITS MAILMAX=1"]);
+    assert!(sent(&mut connection, to(&["a@x", "a@y"]), &["250 ok\r\n"; 2]).is_complete_success());
+    assert!(connection.is_used_up() && !ready(&[]).is_used_up());
+    assert_eq!(ready(&[]).transactions_left(), None);
+}
+
+// C-147: the policy that was set last holds.
+#[test]
+fn another_policy() {
+    let clear = Connection::new(Config::smtp(HelloName::parse("me.example").unwrap()), Security::Plaintext);
+    let setup = || crate::Setup::new(crate::TlsPolicy::Require, None);
+    assert_eq!(setup().without_upgrade(&clear).unwrap_err(), UsageError::NobodyUpgrades);
+    assert!(setup().policy(crate::TlsPolicy::Opportunistic).without_upgrade(&clear).is_ok());
 }
 
 // C-59: a step has the time that is named after it.

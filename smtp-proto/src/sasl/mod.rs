@@ -123,8 +123,6 @@ pub enum SaslError {
 /// What a mechanism says in the end.
 #[cfg(test)]
 fn said(response: Result<Response, SaslError>) -> Secret {
-    match response {
-        Ok(Response::Say(secret)) => secret,
-        other => panic!("no response: {other:?}"),
-    }
+    let Ok(Response::Say(secret)) = response else { panic!("no response") };
+    secret
 }
