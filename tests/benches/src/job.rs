@@ -3,10 +3,15 @@
 use std::error::Error;
 use std::io::{self, BufRead, Read};
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::process::ExitCode;
+use std::task::{Context, Poll};
 use std::thread;
 
 use clap::{Parser, ValueEnum};
+use tokio::io::{AsyncBufRead, AsyncRead, ReadBuf};
+use tokio::runtime::Builder;
+use tokio::task::LocalSet;
 
 /// The sender of every message.
 pub const SENDER: &str = "me@example.org";
@@ -99,6 +104,23 @@ impl Job {
         })
     }
 
+    /// As [`main`](Self::main) for a program that does not block: `send` is called for each connection, with the number of
+    /// messages that go over it. All run in this thread, as the server does with one.
+    pub fn main_in_tasks<F: Future<Output = Outcome> + 'static>(send: impl Fn(Self, usize) -> F) -> ExitCode {
+        Self::main(|job| {
+            let runtime = Builder::new_current_thread().enable_all().build()?;
+            let tasks = LocalSet::new();
+            let all: Vec<_> = job.shares().map(|messages| tasks.spawn_local(send(job.clone(), messages))).collect();
+            tasks.block_on(&runtime, async {
+                let mut accepted = 0;
+                for task in all {
+                    accepted += task.await??;
+                }
+                Ok(accepted)
+            })
+        })
+    }
+
     /// How many messages go over each connection.
     pub fn shares(&self) -> impl Iterator<Item = usize> {
         let (messages, connections) = (self.messages, self.connections);
@@ -164,12 +186,30 @@ impl BufRead for Content {
     }
 }
 
+impl AsyncBufRead for Content {
+    fn poll_fill_buf(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<&[u8]>> {
+        Poll::Ready(self.get_mut().fill_buf())
+    }
+
+    fn consume(self: Pin<&mut Self>, amount: usize) {
+        BufRead::consume(self.get_mut(), amount);
+    }
+}
+
+impl AsyncRead for Content {
+    fn poll_read(self: Pin<&mut Self>, _: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let length = self.get_mut().read(buffer.initialize_unfilled())?;
+        buffer.advance(length);
+        Poll::Ready(Ok(()))
+    }
+}
+
 impl Read for Content {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let octets = self.fill_buf()?;
         let length = octets.len().min(buffer.len());
         buffer[..length].copy_from_slice(&octets[..length]);
-        self.consume(length);
+        BufRead::consume(self, length);
         Ok(length)
     }
 }

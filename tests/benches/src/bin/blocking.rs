@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use smtp_benches::{Content, Job, Outcome, ours};
+use smtp_benches::{Content, Job, Mode, Outcome, ours};
 use smtp_blocking::{Client, Options};
 
 fn main() -> ExitCode {
@@ -10,6 +10,9 @@ fn main() -> ExitCode {
 }
 
 fn send(job: &Job, messages: usize) -> Outcome {
+    if matches!(job.mode, Mode::Chained | Mode::Window) {
+        return Err("this driver has one transaction at a time".into());
+    }
     let options = Options::smtp().configure(|config| ours::configure(config, job.mode));
     let mut client = Client::connect(&job.addr.to_string(), options)?;
     let transaction = ours::transaction(job)?;

@@ -71,9 +71,14 @@ impl Program {
         add("ideal", Binary::Own("ideal"), Mode::value_variants());
         add("smtp-proto", Binary::Own("bare-core"), &[&ours[..], &[Mode::Window]].concat());
         add("smtp-blocking", Binary::Own("blocking"), &ours);
+        add("smtp-tokio", Binary::Own("tokio-driver"), &ours);
         add("smtp-source", Binary::SmtpSource, &[]);
         if cfg!(feature = "peers") {
             add("lettre +nd", Binary::Own("lettre-sync"), &[]);
+            add("lettre on Tokio +nd", Binary::Own("lettre-tokio"), &[]);
+            add("mail-send +nd", Binary::Own("mail-send"), &[]);
+            add("async-smtp", Binary::Own("async-smtp"), &[]);
+            add("io-smtp", Binary::Own("io-smtp"), &[]);
             add("libcurl", Binary::Python("send_by_libcurl.py"), &[]);
         }
         add("smtplib", Binary::Python("send_by_smtplib.py"), &[]);
