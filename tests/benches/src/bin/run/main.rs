@@ -30,7 +30,8 @@ struct Arguments {
     /// Only programs whose names contain one of these.
     #[arg(long)]
     program: Vec<String>,
-    /// Only columns whose titles contain one of these; "each" is what is counted for each message.
+    /// Only columns whose titles contain one of these; "each" is what is counted for each message, "micro" the
+    /// inner loops.
     #[arg(long)]
     case: Vec<String>,
 }
@@ -59,6 +60,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     if wanted("each", &case) {
         tables::each(directory, &programs, effort)?;
     }
+    if wanted("micro", &case) {
+        tables::micro(directory, effort)?;
+    }
+    println!("\"+nd\": with TCP_NODELAY, which it does not set itself. {}.", programs::versions());
     Ok(())
 }
 

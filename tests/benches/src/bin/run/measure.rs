@@ -58,28 +58,46 @@ pub(crate) fn each(programs: &Path, program: &Program, load: Load, tool: Tool) -
 }
 
 fn total(programs: &Path, program: &Program, load: Load, tool: Tool) -> Result<f64, Box<dyn Error>> {
-    let arguments: &[&str] = match tool {
-        Tool::SystemCalls => &["strace", "-f", "-c", "-o", "/dev/stderr"],
-        Tool::HeapCalls => &["valgrind", "--tool=memcheck", "--leak-check=no", "--undef-value-errors=no"],
-        Tool::Instructions => &["valgrind", "--tool=callgrind", "--callgrind-out-file=/dev/null"],
+    let (_, told) = observed(programs, program, load, tool.command(), |_| {})?;
+    tool.number(&told)
+}
+
+impl Tool {
+    /// What to put before a command.
+    fn command(self) -> &'static [&'static str] {
+        match self {
+            Self::SystemCalls => &["strace", "-f", "-c", "-o", "/dev/stderr"],
+            Self::HeapCalls => &["valgrind", "--tool=memcheck", "--leak-check=no", "--undef-value-errors=no"],
+            Self::Instructions => &["valgrind", "--tool=callgrind", "--callgrind-out-file=/dev/null"],
+        }
+    }
+
+    /// The number in what it tells.
+    fn number(self, told: &str) -> Result<f64, Box<dyn Error>> {
+        let after = |text| told.lines().find_map(|line| line.split_once(text)).map(|(_, rest)| rest.trim());
+        let number = match self {
+            // The fourth column of the last line; there is one more where some calls failed.
+            Self::SystemCalls => {
+                let total = told.lines().rev().find(|line| line.trim_end().ends_with("total"));
+                total.and_then(|line| line.split_ascii_whitespace().nth(3))
+            }
+            Self::HeapCalls => after("total heap usage: ").and_then(|rest| rest.split(' ').next()),
+            Self::Instructions => after("Collected : "),
+        };
+        let number = number.ok_or_else(|| format!("no number in {told}"))?;
+        Ok(number.replace(',', "").parse()?)
+    }
+}
+
+/// What `micro` takes for a piece of work done once, again as the difference between so often and twice as often.
+pub(crate) fn each_of_micro(programs: &Path, work: &str, count: usize, tool: Tool) -> Result<f64, Box<dyn Error>> {
+    let total = |count: usize| {
+        let (valgrind, arguments) = tool.command().split_first().ok_or("no tool")?;
+        let mut command = Command::new(valgrind);
+        let output = command.args(arguments).arg(programs.join("micro")).args([work, &count.to_string()]).output()?;
+        tool.number(&String::from_utf8_lossy(&output.stderr))
     };
-    let (_, told) = observed(programs, program, load, arguments, |_| {})?;
-    let number = match tool {
-        // The fourth column of the last line; there is one more where some calls failed.
-        Tool::SystemCalls => {
-            let total = told.lines().rev().find(|line| line.trim_end().ends_with("total"));
-            total.and_then(|line| line.split_ascii_whitespace().nth(3))
-        }
-        Tool::HeapCalls => {
-            let total = told.lines().find_map(|line| line.split_once("total heap usage: "));
-            total.and_then(|(_, rest)| rest.split(' ').next())
-        }
-        Tool::Instructions => {
-            told.lines().find_map(|line| line.split_once("Collected : ")).map(|(_, number)| number.trim())
-        }
-    };
-    let number = number.ok_or_else(|| format!("no number in {told}"))?;
-    Ok(number.replace(',', "").parse()?)
+    Ok((total(2 * count)? - total(count)?) / count as f64)
 }
 
 /// Runs a program by `tool`, and returns also what came on its standard error.

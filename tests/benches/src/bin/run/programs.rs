@@ -67,9 +67,10 @@ impl Program {
                 all.extend(modes.iter().copied().map(with));
             }
         };
+        // The drivers get `Mode::Window` when they have a call for several messages.
         let ours = [Mode::LockStep, Mode::Pipelined, Mode::Bdat];
         add("ideal", Binary::Own("ideal"), Mode::value_variants());
-        add("smtp-proto", Binary::Own("bare-core"), &[&ours[..], &[Mode::Window]].concat());
+        add("smtp-proto", Binary::Own("bare-core"), Mode::value_variants());
         add("smtp-blocking", Binary::Own("blocking"), &ours);
         add("smtp-tokio", Binary::Own("tokio-driver"), &ours);
         add("smtp-source", Binary::SmtpSource, &[]);
@@ -96,6 +97,11 @@ impl Program {
             }
             Binary::SmtpSource => Command::new("smtp-source").output().is_ok(),
         }
+    }
+
+    /// Whether it can send what it does not have in memory.
+    pub(crate) fn streams(&self) -> bool {
+        matches!(self.binary, Binary::Own("blocking" | "tokio-driver"))
     }
 
     /// Whether it prints how many messages were accepted.
@@ -135,4 +141,31 @@ impl Program {
         }
         command
     }
+}
+
+/// Which versions the others have, as far as they are here.
+pub(crate) fn versions() -> String {
+    let mut versions = Vec::new();
+    if cfg!(feature = "peers") {
+        let mut lines = include_str!("../../../Cargo.lock").lines();
+        while let Some(line) = lines.next() {
+            let Some(name) = line.strip_prefix("name = ") else { continue };
+            let version = lines.next().and_then(|line| line.strip_prefix("version = ")).unwrap_or_default();
+            let (name, version) = (name.trim_matches('"'), version.trim_matches('"'));
+            if ["async-smtp", "io-smtp", "lettre", "mail-send", "tokio"].contains(&name) {
+                versions.push(format!("{name} {version}"));
+            }
+        }
+    }
+    let libcurl = "import pycurl; print('libcurl', pycurl.version_info()[1], 'by pycurl')";
+    let smtplib = "import platform; print('smtplib of Python', platform.python_version())";
+    let asked = [("postconf", ["-dh", "mail_version"]), (PYTHON, ["-c", libcurl]), (PYTHON, ["-c", smtplib])];
+    for (program, arguments) in asked {
+        let Ok(output) = Command::new(program).args(arguments).output() else { continue };
+        if output.status.success() {
+            let of = if program == "postconf" { "smtp-source of Postfix " } else { "" };
+            versions.push(format!("{of}{}", String::from_utf8_lossy(&output.stdout).trim()));
+        }
+    }
+    versions.join(", ")
 }

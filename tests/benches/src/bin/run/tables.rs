@@ -2,6 +2,7 @@
 
 use std::error::Error;
 use std::path::Path;
+use std::process::Command;
 
 use crate::measure::{self, Run, Tool};
 use crate::programs::{BASES, Load, Program};
@@ -35,7 +36,10 @@ pub(crate) fn speed(
     for case in cases {
         eprintln!("{}", case.title);
         let runs = rounds(directory, programs, case.load, effort)?;
-        columns.push(programs.iter().enumerate().map(|(row, _)| cell(case, programs, &runs, row)).collect::<Vec<_>>());
+        let column: Vec<_> = (0..programs.len()).map(|row| cell(case, programs, &runs, row)).collect();
+        // Not all is lost when a later one is cut short.
+        programs.iter().zip(&column).for_each(|(program, cell)| eprintln!("  {}: {cell}", program.name));
+        columns.push(column);
     }
     if let Effort::Smoke = effort {
         println!("{} programs sent {} loads, and the server got what they say", programs.len(), cases.len());
@@ -126,6 +130,43 @@ pub(crate) fn each(directory: &Path, programs: &[Program], effort: Effort) -> Re
         )?);
         cells.push(number(over as f64 / (1 << 20) as f64));
         line(&program.name, cells.into_iter());
+    }
+    println!();
+    for program in programs.iter().filter(|program| program.streams()) {
+        let small = measure::memory(directory, program, Load::small(1))?;
+        let large = Load { size: 1 << 30, stream: true, ..Load::small(1) };
+        let over = measure::memory(directory, program, large)?.saturating_sub(small);
+        println!(
+            "- {}: {} MiB more for a message of 1 GiB that is made up while it is sent",
+            program.name,
+            number(over as f64 / (1 << 20) as f64)
+        );
+    }
+    println!();
+    Ok(())
+}
+
+/// Prints what the inner loops take.
+pub(crate) fn micro(directory: &Path, effort: Effort) -> Result<(), Box<dyn Error>> {
+    let micro = |arguments: &[&str]| -> Result<String, Box<dyn Error>> {
+        let output = Command::new(directory.join("micro")).args(arguments).output()?;
+        let told = String::from_utf8(output.stdout)?;
+        if output.status.success() { Ok(told) } else { Err(format!("micro {arguments:?} failed").into()) }
+    };
+    let all = micro(&[])?;
+    if let Effort::Smoke = effort {
+        return all.lines().try_for_each(|work| micro(&[work, "1"]).map(drop));
+    }
+    println!("The inner loops:\n");
+    heading(["ns", "GB/s", "instructions", "heap calls"].map(str::to_owned).into_iter());
+    for work in all.lines() {
+        let told = micro(&[work])?;
+        let (octets, time) = told.trim().split_once(' ').ok_or("micro says nothing")?;
+        let (octets, time): (f64, f64) = (octets.parse()?, time.parse()?);
+        let count = if octets < 1e6 { 100 } else { 1 };
+        let instructions = measure::each_of_micro(directory, work, count, Tool::Instructions)?;
+        let calls = measure::each_of_micro(directory, work, count, Tool::HeapCalls)?;
+        line(work, [time, octets / time, instructions, calls].map(number).into_iter());
     }
     println!();
     Ok(())
