@@ -41,6 +41,9 @@ pub(crate) fn speed(
         programs.iter().zip(&column).for_each(|(program, cell)| eprintln!("  {}: {cell}", program.name));
         columns.push(column);
     }
+    if cases.is_empty() {
+        return Ok(());
+    }
     if let Effort::Smoke = effort {
         println!("{} programs sent {} loads, and the server got what they say", programs.len(), cases.len());
         return Ok(());
