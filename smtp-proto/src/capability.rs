@@ -329,6 +329,7 @@ mod tests {
     // C-25: both forms of AUTH, merged, each mechanism once.
     #[test]
     fn auth_in_both_forms() {
+        assert!(capabilities(&["x", "AUTH=LOGIN"]).supports(Extension::Auth));
         let offered = capabilities(&["x", "AUTH=LOGIN PLAIN", "auth PLAIN login  CRAM-MD5"]);
         assert_eq!(offered.auth_mechanisms().collect::<Vec<_>>(), ["LOGIN", "PLAIN", "CRAM-MD5"]);
         let odd = capabilities(&["x", "AUTH X-\u{e9} A=B \u{1b}[2J 012345678901234567890 01234567890123456789 a_B-9"]);

@@ -203,3 +203,19 @@ impl Timeouts {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // the buffer for content is as large as it says, and has bounds.
+    #[test]
+    fn the_buffer_has_bounds() {
+        let mut config = Config::smtp(HelloName::parse("client.example").unwrap());
+        assert_eq!(config.body_buffer, 32_768);
+        for (asked, held) in [(0, 1024), (1024, 1024), (5000, 5000), (usize::MAX, 16_777_216)] {
+            config.body_buffer = asked;
+            assert_eq!(config.content_buffer(), held);
+        }
+    }
+}

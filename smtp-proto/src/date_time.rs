@@ -150,6 +150,7 @@ mod tests {
             ("2000-02-29T23:59:59z", 951_868_799),
             ("2038-01-19t03:14:08Z", 2_147_483_648),
             ("1990-12-31T15:59:60-08:00", 662_688_000),
+            ("1970-01-01T23:59:00+23:59", 0),
             ("0000-01-01T00:00:00Z", *RANGE.start()),
             ("9999-12-31T23:59:59.999999999999999999999Z", *RANGE.end()),
         ] {
@@ -189,6 +190,23 @@ mod tests {
         ] {
             assert_eq!(DateTime::parse(text), Err(DateTimeError), "{text:?}");
         }
+    }
+
+    // P-19: the calendar, day by day, until it repeats.
+    #[test]
+    fn each_day_has_its_date() {
+        let (mut year, mut month, mut day) = (2000, 1, 1);
+        for days in 10_957..10_957 + 146_097 {
+            assert_eq!((date_of(days), days_before(year, month, day)), ((year, month, day), days));
+            day += 1;
+            if day > days_of(year, month) {
+                (month, day) = (month + 1, 1);
+            }
+            if month > 12 {
+                (year, month) = (year + 1, 1);
+            }
+        }
+        assert_eq!((year, month, day), (2400, 1, 1));
     }
 
     proptest! {

@@ -11,3 +11,24 @@ pub(crate) fn repeats(line: &[u8], secret: &[u8]) -> bool {
             || secret.len() >= LEAST && memchr::memmem::find(word, secret).is_some()
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // S-60: the whole secret within a longer word, or eight octets of it in a row, and no less.
+    #[test]
+    fn what_is_no_accident() {
+        for (line, secret, found) in [
+            ("535 what is c2VjcmV0?", "c2VjcmV0", true),
+            ("535 xxc2VjcmV0xx", "c2VjcmV0", true),
+            ("535 c2VjcmV0", "AGFsaWNlc2VjcmV0Lg==", true),
+            ("535 2VjcmV0", "c2VjcmV0", false),
+            ("535 xxaGk=xx", "aGk=", false),
+            ("535 c2Vj cmV0", "c2VjcmV0", false),
+            ("535 no", "c2VjcmV0", false),
+        ] {
+            assert_eq!(repeats(line.as_bytes(), secret.as_bytes()), found, "{line} {secret}");
+        }
+    }
+}

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use smtp_conformance::lab::{Lab, lmtp, smtp, transaction};
-use smtp_proto::{CloseReason, Event, Outcome, Phase, State, UsageError};
+use smtp_proto::{Chunking, CloseReason, Event, Outcome, Phase, State, UsageError};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -123,6 +123,32 @@ fn a_command_that_does_not_leave() {
     assert_eq!(lab.transmits(2), b"NO");
     lab.pass(minutes(1));
     assert_eq!(lab.events(), [Event::Closed(CloseReason::TimedOut(Phase::Command))]);
+}
+
+// C-59, C-80: a chunk that does not leave is waited for no longer than the reply to the one before it; and one that no longer
+// can leave, no longer than whatever else the server has to say.
+#[test]
+fn a_chunk_that_does_not_leave() {
+    let mut config = smtp();
+    (config.chunking, config.timeouts.data_block) = (Chunking::Prefer, SECOND);
+    let mut lab = Lab::ready(config, &["PIPELINING", "CHUNKING"]);
+    lab.connection.begin(transaction(1)).unwrap();
+    lab.says();
+    lab.hear("250 ok\r\n250 ok\r\n");
+    let chunk = vec![b'x'; 16 * 1024];
+    assert_eq!(lab.connection.body().unwrap().write(&chunk), Ok(chunk.len()));
+    assert_eq!(lab.sleeps(), Some(SECOND), "the command of a chunk");
+    assert_eq!(lab.transmits(12), b"BDAT 16384\r\n");
+    assert_eq!(lab.sleeps(), Some(SECOND), "the chunk itself");
+    lab.says();
+    assert_eq!(lab.sleeps(), Some(minutes(10)), "its reply");
+    assert_eq!(lab.connection.body().unwrap().write(&chunk), Ok(chunk.len()));
+    assert_eq!(lab.sleeps(), Some(minutes(10)), "its reply, whatever is to leave behind it");
+    lab.hear("250 ok\r\n");
+    assert_eq!(lab.sleeps(), Some(SECOND));
+    let now = lab.time();
+    lab.connection.handle_write_closed(now);
+    assert_eq!(lab.sleeps(), Some(5 * SECOND));
 }
 
 // C-59, C-161: in LMTP each recipient's final reply has its ten minutes.

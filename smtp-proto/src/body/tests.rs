@@ -133,6 +133,9 @@ fn a_space_may_make_a_line_too_long() {
         let stuffer = DotStuffer::new(LineEndings::Space, LongLines::Strict, true);
         let expected = if end == b"\r\n" { Ok(()) } else { Err(BodyError::LineTooLong { offset: 998 }) };
         assert_eq!(encoded(&[&line, end], stuffer, 64).map(|_| ()), expected, "{end:?}");
+        assert!(encoded(&[&line, end], self::stuffer(LineEndings::Space), 64).is_ok());
+        let stuffer = DotStuffer::new(LineEndings::Space, LongLines::Strict, true);
+        assert!(encoded(&[&line[2..], end], stuffer, 64).is_ok());
     }
 }
 

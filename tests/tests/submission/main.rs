@@ -15,6 +15,29 @@ fn the_check_is_that_of_begin() {
     assert!(lab.connection.begin(transaction).is_ok());
 }
 
+// C-99: what is left of the limits of a session, message by message, and where there is none. Each alone can be what ends it.
+#[test]
+fn a_session_is_used_up() {
+    for (limits, left, used_up) in [
+        ("LIMITS MAILMAX=2", [Some(2), Some(1), Some(0)], [false, false, true]),
+        ("LIMITS MAILMAX=9 RCPTDOMAINMAX=1", [Some(9), Some(8), Some(7)], [false, true, true]),
+        ("LIMITS RCPTMAX=1", [None; 3], [false; 3]),
+        ("SIZE", [None; 3], [false; 3]),
+    ] {
+        let mut lab = Lab::ready(smtp(), &["PIPELINING", limits]);
+        for (left, used_up) in left.into_iter().zip(used_up) {
+            assert_eq!(lab.connection.transactions_left(), left, "{limits}");
+            assert_eq!(lab.connection.is_used_up(), used_up, "{limits}");
+            if lab.connection.begin(transaction(1)).is_ok() {
+                lab.says();
+                lab.hear("250 ok\r\n250 ok\r\n354 go\r\n");
+                lab.pours(b"");
+                lab.hear("250 queued\r\n");
+            }
+        }
+    }
+}
+
 // C-99: a domain written in U-labels and said in A-labels is one domain, the next time too.
 #[test]
 fn a_domain_is_counted_once_in_either_form() {
