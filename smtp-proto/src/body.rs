@@ -160,9 +160,6 @@ impl DotStuffer {
             }
             if self.place == LINE_START && next == b'.' {
                 // Only the added dot; the other one begins the run below.
-                if out.remaining_mut() < STEP + 1 {
-                    break;
-                }
                 out.put_u8(b'.');
             }
             let window = rest.get(..out.remaining_mut()).unwrap_or(rest);
@@ -283,7 +280,6 @@ impl DotStuffer {
             match line.get(length..).unwrap_or_default() {
                 [] => return (end, Stop::End(Place::Column(column))),
                 [b'\r'] => return (end, Stop::End(Place::AfterCr(column))),
-                [b'\r', b'\n'] => return (window.len(), Stop::End(LINE_START)),
                 [b'\r', b'\n', b'.', ..] => return (end + 2, Stop::Dot),
                 [b'\r', b'\n', next @ ..] => {
                     line = next;
