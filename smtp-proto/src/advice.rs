@@ -117,7 +117,6 @@ mod tests {
     use super::*;
     use crate::outcome::Stage;
     use crate::reply::{ReplyLimits, parse_reply};
-    use crate::sasl::AuthFailure;
     use crate::transaction::{Recipient, TransactionId};
 
     fn reply(line: &str) -> Reply {
@@ -194,11 +193,6 @@ mod tests {
                 split: false,
             }),
         };
-        let unauthenticated = |line: &str| {
-            let failure =
-                AuthFailure { mechanism: "PLAIN".into(), reply: reply(line), error: None, server_error: None };
-            Failure::Auth(alloc::boxed::Box::new(failure))
-        };
         for (failure, advice) in [
             (Failure::Greeting(reply("554 no")), Advice::TryAnotherHost),
             (Failure::Hello(reply("550 no")), Advice::TryAnotherHost),
@@ -211,8 +205,6 @@ mod tests {
             (refused_by("550 no"), Advice::GiveUp),
             (refused_by("450 no"), Advice::RetryLater),
             (refused_by("421 no"), Advice::TryAnotherHost),
-            (unauthenticated("535 5.7.8 wrong"), Advice::GiveUp),
-            (unauthenticated("454 4.7.0 later"), Advice::RetryLater),
         ] {
             assert_eq!(failure.advice(), Some(advice), "{failure}");
         }

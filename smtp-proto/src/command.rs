@@ -393,13 +393,6 @@ mod tests {
         }
     }
 
-    // S-24: what is shown of a line is escaped.
-    #[test]
-    fn lines_are_shown_escaped() {
-        let line = CommandLine::vrfy("\u{202e}me").unwrap();
-        assert_eq!(alloc::format!("{line}"), "VRFY \\u{202e}me SMTPUTF8");
-    }
-
     // C-98: and the arguments of lines with a constructor of their own.
     #[test]
     fn lines_that_are_no_command() {

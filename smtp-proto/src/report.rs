@@ -63,3 +63,40 @@ impl Report {
         self.sender_refusal.as_ref()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::outcome::Stage;
+    use crate::reply::{ReplyLimits, parse_reply};
+
+    // C-55, C-100, R-01: what a report says of all recipients follows from the outcome of each.
+    #[test]
+    fn of_all_and_of_each() {
+        let (ok, no) = (&b"250 ok\r\n"[..], &b"550 no\r\n"[..]);
+        let reply = |line| parse_reply(line, &ReplyLimits::default()).unwrap().unwrap().0.to_owned();
+        let accepted = || Outcome::Accepted(reply(ok));
+        let refused = || Outcome::refused(Stage::Rcpt, reply(no));
+        for (outcomes, complete, accepted, refusals) in [
+            (alloc::vec![], false, false, 0),
+            (alloc::vec![accepted(), accepted()], true, true, 0),
+            (alloc::vec![accepted(), refused()], false, true, 1),
+            (alloc::vec![refused(), Outcome::InDoubt], false, true, 1),
+            (alloc::vec![refused(), Outcome::NotSent], false, false, 1),
+        ] {
+            let recipient =
+                |outcome| Recipient { outcome, ..Recipient::new(ForwardPath::parse("a@x.example").unwrap()) };
+            let report = Report {
+                id: TransactionId(7),
+                recipients: outcomes.into_iter().map(recipient).collect(),
+                sender_refusal: (refusals > 0).then(|| reply(no)),
+                utf8: None,
+                split: false,
+            };
+            assert_eq!(report.is_complete_success(), complete, "{report:?}");
+            assert_eq!(report.may_have_been_accepted(), accepted, "{report:?}");
+            assert_eq!(report.refused().count(), refusals, "{report:?}");
+            assert_eq!(report.sender_refusal(), report.refused().map(|(_, reply)| reply).next());
+        }
+    }
+}

@@ -51,3 +51,14 @@ impl fmt::Debug for Secret {
         write!(f, "Secret({} octets)", self.0.len())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // P-15
+    #[test]
+    fn only_its_length_is_shown() {
+        assert_eq!(alloc::format!("{:?}", Secret::from("hunter2")), "Secret(7 octets)");
+    }
+}

@@ -45,3 +45,24 @@ impl fmt::Display for Utf8Reason {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use alloc::string::ToString;
+
+    use super::*;
+    use crate::error::UsageError;
+
+    // C-88: headers can be made anew; an address cannot.
+    #[test]
+    fn each_reason_says_what_to_do() {
+        let sender = Utf8Reason::Sender(ReversePath::parse("\u{fc}@x.example").unwrap());
+        for (reason, advised) in
+            [(sender, false), (Utf8Reason::Header("Subject".into()), true), (Utf8Reason::Asked, true)]
+        {
+            let told = UsageError::NeedsSmtpUtf8(reason.clone()).to_string();
+            assert!(told.contains(&reason.to_string()), "{told}");
+            assert_eq!(told.ends_with("; let the headers be made anew in ASCII, by RFC 2047"), advised, "{told}");
+        }
+    }
+}

@@ -1465,11 +1465,11 @@ fn a_password_in_clear_is_reported() {
         assert_eq!(told.report.password_in_clear, shows, "{offered}");
         if mechanism.is_none() {
             assert!(told.tried().is_empty());
-            let ways = [
-                Some(&Failure::NoMechanism(ChooseError::NeedsTls)),
-                Some(&Failure::TlsRequired { reply: None, suspicious: false }),
-            ];
-            assert!(ways.contains(&told.setup.as_ref().err()), "{:?}", told.setup);
+            let failure = match policy {
+                TlsPolicy::Require => Failure::TlsRequired { reply: None, suspicious: false },
+                _ => Failure::NoMechanism(ChooseError::NeedsTls),
+            };
+            assert_eq!(told.setup.as_ref().err(), Some(&failure));
         }
     }
     // A mechanism that was refused before it had said anything has shown nothing.
@@ -1571,6 +1571,15 @@ fn a_server_that_leaves_at_starttls() {
             assert_eq!(told.clear, "EHLO client.example\r\nSTARTTLS\r\n");
         }
     }
+}
+
+// C-149: what a driver says of TLS is reported.
+#[test]
+fn the_version_of_tls_is_reported() {
+    let mut setup = Setup::new(TlsPolicy::Require, None);
+    assert_eq!(setup.report().tls_version, None);
+    setup.tls_version(Some("TLSv1.3"));
+    assert_eq!(setup.report().tls_version.as_deref(), Some("TLSv1.3"));
 }
 
 // C-149: a keyword on several lines that is the same before and within TLS has neither come nor gone.

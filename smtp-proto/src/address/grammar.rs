@@ -282,6 +282,27 @@ mod tests {
         }
     }
 
+    // C-49: what is wrong, and where.
+    #[test]
+    fn faults_are_found_where_they_are() {
+        let at = |offset| AddressError::Character { offset };
+        for (text, strict, relaxed) in [
+            ("a@", Some(AddressError::NoDomain), None),
+            ("<a@>", Some(AddressError::NoDomain), None),
+            ("ab.@c", Some(at(2)), None),
+            ("ab..c@d", Some(at(3)), None),
+            ("a@b-.c", Some(at(3)), None),
+            ("a@b._", Some(at(4)), None),
+            ("a b@c", Some(at(1)), Some(at(1))),
+            ("<a b@c>", Some(at(2)), Some(at(2))),
+            ("<@x:a b@c>", Some(at(5)), Some(at(5))),
+            ("\"a b@c", Some(AddressError::Unclosed), Some(AddressError::Unclosed)),
+        ] {
+            assert_eq!(mailbox(text).err(), strict, "{text}");
+            assert_eq!(super::relaxed(text).err(), relaxed, "{text}");
+        }
+    }
+
     // C-49, S-20, S-21: the forms that are not.
     #[test]
     fn texts_that_are_no_mailbox() {

@@ -106,7 +106,10 @@ mod tests {
         ] {
             assert!(HelloName::parse(text).is_err(), "{text:?}");
         }
-        assert!(HelloName::parse(&"a.".repeat(128)).is_err());
+        assert!(HelloName::parse(&"a.".repeat(128)[1..]).is_err());
+        assert!(HelloName::parse(&"a.".repeat(128)[..255]).is_ok());
+        let long = "a.".repeat(128) + "a";
+        assert_eq!(HelloName::parse(&long), Err(AddressError::TooLong { length: 257, limit: 255 }));
     }
 
     #[test]

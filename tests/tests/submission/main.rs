@@ -4,7 +4,7 @@
 mod drivers;
 
 use smtp_conformance::lab::{Lab, lmtp, smtp, transaction};
-use smtp_proto::{Event, ForwardPath, ReversePath, Submission, Transaction};
+use smtp_proto::{Event, ForwardPath, OnRefusal, Outcome, Report, ReversePath, Submission, Transaction};
 
 // C-97: what is checked beforehand is what begin checks: in LMTP, which has a reply for each recipient anyway, nothing is asked for.
 #[test]
@@ -36,6 +36,75 @@ fn a_session_is_used_up() {
             }
         }
     }
+}
+
+/// Begins the transaction and hears the server out; the message is empty.
+fn send(lab: &mut Lab, transaction: Transaction, replies: &str) -> Report {
+    lab.connection.begin(transaction).unwrap();
+    lab.says();
+    lab.hear(replies);
+    if !lab.pours(b"").is_empty() {
+        lab.hear("250 queued\r\n");
+    }
+    let mut events = lab.events().into_iter();
+    events.find_map(|event| if let Event::Completed(report) = event { Some(report) } else { None }).unwrap()
+}
+
+// C-52, C-99: whoever was too many behind somebody is sent to again, as many at a time as the server took before; where nobody
+// was before, or it is all or nobody, that is the end of it.
+#[test]
+fn too_many_are_sent_to_again() {
+    let rounds_of = |on_refusal, rounds: &[&[u32]], letters: &str| {
+        let mut lab = Lab::ready(smtp(), &["PIPELINING"]);
+        let mut submission = Submission::new(transaction(5).on_refusal(on_refusal));
+        for codes in rounds {
+            let transaction = submission.next(&lab.connection).unwrap();
+            assert_eq!(transaction.recipients().count(), codes.len(), "{rounds:?}");
+            assert_eq!(submission.next(&lab.connection), None, "one is under way");
+            let rcpt = codes.iter().map(|code| format!("{code} {}\r\n", if *code == 452 { "4.5.3" } else { "x" }));
+            let data = match (on_refusal, codes.contains(&250)) {
+                (OnRefusal::Abort, _) => "",
+                (_, true) => "354 go\r\n",
+                (_, false) => "503 no\r\n",
+            };
+            let replies = format!("250 ok\r\n{}{data}", rcpt.collect::<String>());
+            submission.completed(send(&mut lab, transaction, &replies));
+        }
+        assert_eq!(submission.next(&lab.connection), None, "{rounds:?}");
+        let report = submission.into_report();
+        let told = report.recipients().map(|(_, outcome)| match outcome {
+            Outcome::Accepted(_) => 'a',
+            Outcome::Refused { .. } => 'r',
+            Outcome::NotSent => 'n',
+            _ => '?',
+        });
+        assert_eq!(told.collect::<String>(), letters, "{rounds:?}");
+    };
+    rounds_of(OnRefusal::Continue, &[&[250, 250, 250, 250, 250]], "aaaaa");
+    rounds_of(OnRefusal::Continue, &[&[250, 250, 452, 452, 452], &[550, 250], &[250]], "aaraa");
+    rounds_of(OnRefusal::Continue, &[&[250, 452, 452, 550, 452], &[250], &[250], &[250]], "aaara");
+    rounds_of(OnRefusal::Continue, &[&[452, 250, 250, 250, 250]], "raaaa");
+    rounds_of(OnRefusal::Continue, &[&[452, 452, 452, 452, 452]], "rrrrr");
+    rounds_of(OnRefusal::Abort, &[&[250, 250, 250, 250, 452]], "nnnnr");
+}
+
+// C-99: whoever was passed over comes first in a session that has room, before who has not had a turn.
+#[test]
+fn the_order_is_kept_from_session_to_session() {
+    let path = |text: &str| ForwardPath::parse(text).unwrap();
+    let to = ["a@x.example", "b@y.example", "c@x.example", "d@x.example", "e@y.example"].map(path);
+    let mut submission = Submission::new(Transaction::new(ReversePath::null()).to_all(to));
+    let session = || Lab::ready(smtp(), &["PIPELINING", "LIMITS RCPTMAX=1 RCPTDOMAINMAX=1"]);
+    let mut order = Vec::new();
+    for turns in [2, 2, 1] {
+        let mut lab = session();
+        for _ in 0..turns {
+            let transaction = submission.next(&lab.connection).unwrap();
+            order.extend(transaction.recipients().map(|path| path.as_str()[..1].to_owned()));
+            submission.completed(send(&mut lab, transaction, "250 ok\r\n250 ok\r\n354 go\r\n"));
+        }
+    }
+    assert_eq!(order.concat(), "acbed");
 }
 
 // C-99: a domain written in U-labels and said in A-labels is one domain, the next time too.
