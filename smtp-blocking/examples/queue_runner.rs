@@ -24,7 +24,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use smtp_blocking::{Client, Options, Transport};
 use smtp_conformance::loopback::Loopback;
-use smtp_proto::{Advice, Failure, ForwardPath, Outcome, Report, ReversePath, State, Transaction};
+use smtp_proto::{Advice, ForwardPath, Outcome, Report, ReversePath, State, Transaction};
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
@@ -122,14 +122,12 @@ impl Envelope {
         let error = result.as_ref().err();
         let text = error.map(ToString::to_string).unwrap_or_default();
         let all = |advice| self.to.iter().map(|to| (to.clone(), advice, text.clone())).collect();
-        if let Some(smtp_blocking::Error::Content { .. }) = error {
-            // No connection can carry it as it is.
-            return all(Advice::GiveUp);
+        // For all of them: the server was not even asked, or no connection can carry the message as it is.
+        if let Some(advice) = error.and_then(smtp_blocking::Error::advice) {
+            return all(advice);
         }
         let Some(report) = result.as_ref().map_or_else(smtp_blocking::Error::report, Some) else {
-            // The server was not even asked: the message needs what it does not offer, or the session was over already.
-            let failure = error.and_then(smtp_blocking::Error::failure);
-            return all(failure.and_then(Failure::advice).unwrap_or(Advice::RetryLater));
+            return all(Advice::RetryLater);
         };
         let not_accepted = report.recipients().filter(|(_, outcome)| !outcome.is_accepted());
         let fate = |((to, outcome), (_, advice)): ((&ForwardPath, &Outcome), _)| {

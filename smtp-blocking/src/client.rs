@@ -297,7 +297,7 @@ impl<S: Stream> Client<S> {
         while self.dialogue.connection.state() == State::Busy && self.dialogue.connection.body().is_none() {
             self.turn();
         }
-        if self.dialogue.connection.state() == State::Ready {
+        if self.dialogue.is_stale(self.now()) {
             self.glance();
         }
     }

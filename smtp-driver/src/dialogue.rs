@@ -2,10 +2,11 @@
 
 use std::fmt;
 use std::io;
+use std::time::Duration;
 
 use smtp_proto::{
-    BodyError, Config, Connection, Event, Failure, Reply, Report, Security, SecurityReport, Setup, Step, Submission,
-    Time, TransactionId, UsageError,
+    BodyError, Config, Connection, Event, Failure, Reply, Report, Security, SecurityReport, Setup, State, Step,
+    Submission, Time, TransactionId, UsageError,
 };
 
 use crate::error::Error;
@@ -20,8 +21,13 @@ pub struct Dialogue {
     security: SecurityReport,
     /// How the stream broke.
     broken: Option<io::Error>,
+    /// When the server was last heard.
+    heard: Time,
     transcript: Option<TranscriptHook>,
 }
+
+/// A server that has just spoken has not left meanwhile; to look whether it has would cost more than it tells.
+const FRESH: Duration = Duration::from_millis(100);
 
 impl Dialogue {
     /// A dialogue on a fresh stream.
@@ -31,6 +37,7 @@ impl Dialogue {
             greeting: None,
             security: SecurityReport::default(),
             broken: None,
+            heard: Time::default(),
             transcript,
         }
     }
@@ -93,6 +100,7 @@ impl Dialogue {
 
     /// Octets have come, or with none of them the end.
     pub fn received(&mut self, octets: &[u8], now: Time) {
+        self.heard = now;
         if octets.is_empty() {
             self.show(Transcript::Ended);
             return self.connection.handle_eof();
@@ -102,6 +110,11 @@ impl Dialogue {
             lines.for_each(|line| hook(Transcript::Received(self.connection.transcribe(line))));
         }
         self.connection.handle_input(octets, now);
+    }
+
+    /// Whether the connection has been idle for so long that a verb should not be said without a look at what came.
+    pub fn is_stale(&self, now: Time) -> bool {
+        self.connection.state() == State::Ready && now.saturating_duration_since(self.heard) >= FRESH
     }
 
     /// The stream gives no more octets.

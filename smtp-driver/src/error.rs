@@ -2,7 +2,7 @@
 
 use std::io;
 
-use smtp_proto::{AddressError, BodyError, CloseReason, Failure, Reply, Report, UsageError};
+use smtp_proto::{AddressError, Advice, BodyError, CloseReason, Failure, Reply, Report, UsageError};
 
 /// Why a call failed. What the server did is a [`Failure`]; the rest is the network's, the message's or the caller's.
 #[derive(Debug, thiserror::Error)]
@@ -164,6 +164,20 @@ impl Error {
         self
     }
 
+    /// What can be done about the message as a whole. `None` where [`Report::advice`] of [`report`](Self::report) says it of
+    /// each recipient.
+    pub fn advice(&self) -> Option<Advice> {
+        match self {
+            Self::Failure(failure) | Self::Stream { failure, .. } => failure.advice(),
+            // No connection can carry it as it is, and to no other address.
+            Self::Content { .. } | Self::Address { .. } => Some(Advice::GiveUp),
+            Self::Connect { error, .. } if error.kind() == io::ErrorKind::InvalidInput => Some(Advice::GiveUp),
+            Self::Connect { .. } | Self::Tls { .. } => Some(Advice::TryAnotherHost),
+            // Once it can be read, or the record be opened.
+            Self::Message { .. } | Self::Record { .. } => Some(Advice::SendAgain),
+        }
+    }
+
     /// Whether the same may succeed later.
     pub fn is_transient(&self) -> bool {
         match self {
@@ -194,5 +208,33 @@ impl Error {
     /// Whether a recipient may have got the message, so that sending it again may duplicate it.
     pub fn may_have_been_accepted(&self) -> bool {
         self.report().is_some_and(Report::may_have_been_accepted)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use smtp_proto::ForwardPath;
+
+    // content that may not be sent, and what is no address, cannot be helped by another connection; the rest can.
+    #[test]
+    fn advice_about_the_whole() {
+        let io = |kind: io::ErrorKind| io::Error::from(kind);
+        let target = || "mail.example".to_owned();
+        for (error, advice) in [
+            (Error::Content { error: BodyError::Nul { offset: 0 }, report: None }, Advice::GiveUp),
+            (
+                Error::Address { address: "x".into(), error: ForwardPath::parse("x").expect_err("no domain") },
+                Advice::GiveUp,
+            ),
+            (Error::Connect { target: target(), error: io(io::ErrorKind::InvalidInput) }, Advice::GiveUp),
+            (Error::Connect { target: target(), error: io(io::ErrorKind::TimedOut) }, Advice::TryAnotherHost),
+            (Error::tls(io(io::ErrorKind::InvalidData)), Advice::TryAnotherHost),
+            (Error::unreadable(io(io::ErrorKind::UnexpectedEof)), Advice::SendAgain),
+            (Error::Record { error: io(io::ErrorKind::NotFound) }, Advice::SendAgain),
+            (UsageError::NoRecipients.into(), Advice::GiveUp),
+        ] {
+            assert_eq!(error.advice(), Some(advice), "{error:?}");
+        }
     }
 }

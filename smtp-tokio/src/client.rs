@@ -343,7 +343,7 @@ impl<S: Duplex> Client<S> {
         }
         // A runtime that did nothing meanwhile, as between two calls of `block_on`, has yet to hear of what came. It does while
         // this task yields.
-        if self.dialogue.connection.state() == State::Ready && !self.glance().await {
+        if self.dialogue.is_stale(self.now()) && !self.glance().await {
             yield_now().await;
             self.glance().await;
         }

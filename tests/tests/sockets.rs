@@ -493,6 +493,8 @@ fn an_idle_farewell_is_noticed() {
     let reader = server.join().unwrap();
     // Until the farewell has come in, which on the loopback interface is at once, but not for certain.
     while client.stream().socket().peek(&mut [0]).is_err() {}
+    // As long as a connection has to be idle before anybody looks.
+    std::thread::sleep(Duration::from_millis(150));
     for _ in 0..2 {
         let error = client.send(transaction(1), &b"hello"[..]).unwrap_err();
         assert!(error.is_transient() && !error.may_have_been_accepted());

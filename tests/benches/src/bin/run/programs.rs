@@ -67,12 +67,11 @@ impl Program {
                 all.extend(modes.iter().copied().map(with));
             }
         };
-        // The drivers get `Mode::Window` when they have a call for several messages.
-        let ours = [Mode::LockStep, Mode::Pipelined, Mode::Bdat];
-        add("ideal", Binary::Own("ideal"), Mode::value_variants());
-        add("smtp-proto", Binary::Own("bare-core"), Mode::value_variants());
-        add("smtp-blocking", Binary::Own("blocking"), &ours);
-        add("smtp-tokio", Binary::Own("tokio-driver"), &ours);
+        let ours = Mode::value_variants();
+        add("ideal", Binary::Own("ideal"), ours);
+        add("smtp-proto", Binary::Own("bare-core"), ours);
+        add("smtp-blocking", Binary::Own("blocking"), ours);
+        add("smtp-tokio", Binary::Own("tokio-driver"), ours);
         add("smtp-source", Binary::SmtpSource, &[]);
         if cfg!(feature = "peers") {
             add("lettre +nd", Binary::Own("lettre-sync"), &[]);
