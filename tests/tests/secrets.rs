@@ -1,6 +1,7 @@
 //! What nobody may see by accident: whatever comes out of the library is formatted, and searched for every secret that went in.
 
 use std::fmt::{Debug, Display, Write};
+use std::time::Duration;
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD_NO_PAD;
@@ -10,6 +11,7 @@ use smtp_conformance::sasl_server::{Account, MECHANISMS, SaslServer, Trick, with
 use smtp_conformance::tls_server::{Authority, Leaf};
 #[cfg(feature = "drivers")]
 use smtp_driver::Tls;
+use smtp_proto::record::Recorder;
 use smtp_proto::sasl::{ChannelBindings, Choice, Credentials, CredentialsError, Mechanism, SaslError, Secret, choose};
 use smtp_proto::{Connection, Event, Failure, Security, Setup, State, TlsPolicy};
 
@@ -497,6 +499,32 @@ fn what_a_server_repeats_is_nowhere_shown() {
         let secrets = [&plain[..12], &token[..12], "hunter2"];
         assert!(!secrets.iter().any(|secret| log.contains(secret)), "{name} {replies:?}: {log}");
     }
+}
+
+// S-60, S-61: of what is hidden a record shows the code of a reply, and that only where one begins. A connection shows its state.
+#[test]
+fn a_record_shows_no_more_than_a_code() {
+    let mut lab = within_tls(smtp(), &["AUTH X"]);
+    lab.connection.auth_manual("X", Some(Secret::from("hunter2-canary"))).unwrap();
+    lab.says();
+    assert_eq!(format!("{:?}", lab.connection), "Connection { state: Authenticating, secure: true, .. }");
+    let shown = |lab: &Lab, line: &str| {
+        let received = lab.connection.transcribe(line.as_bytes());
+        assert_eq!(format!("{received:?}"), received.to_string());
+        let mut recorder = Recorder::new(String::new(), lab.connection.config(), Security::Tls).unwrap();
+        let settings = recorder.get_mut().lines().count();
+        recorder.received(Duration::ZERO, received).unwrap();
+        recorder.get_mut().lines().skip(settings).collect::<Vec<_>>().join("; ")
+    };
+    let said = BASE64_STANDARD_NO_PAD.encode("hunter2-canary");
+    assert_eq!(shown(&lab, "334 dGVzdA==\r\n"), "0 S 334 ; 0 S? 10");
+    assert_eq!(shown(&lab, "334-dGVzdA==\r\n"), "0 S 334-; 0 S? 10");
+    assert_eq!(shown(&lab, "334"), "0 S? 3");
+    assert_eq!(shown(&lab, &format!("what {said}")), format!("0 S? {}", 5 + said.len()));
+    assert_eq!(shown(&lab, &format!("wha {said}")), format!("0 S? {}", 4 + said.len()));
+    assert_eq!(shown(&lab, "500 what\r\n"), "0 S 500 what\\r\\n");
+    lab.hear("334 dG");
+    assert_eq!(shown(&lab, "123 VzdA==\r\n"), "0 S? 12");
 }
 
 // S-60: a private key whose line ends were lost, as happens in variables of an environment, is not in the error that says so.

@@ -226,8 +226,10 @@ mod tests {
     fn null_paths() {
         for text in ["", "<>"] {
             assert!(ReversePath::parse(text).unwrap().is_null());
-            assert!(ForwardPath::parse(text).is_err());
+            assert!(ReversePath::parse_relaxed(text).unwrap().is_null());
+            assert!(ForwardPath::parse(text).is_err() && ForwardPath::parse_relaxed(text).is_err());
         }
+        assert_eq!(ReversePath::parse_relaxed("a..b@c").unwrap().as_str(), "a..b@c");
         assert_eq!(ReversePath::null().as_str(), "");
         assert_eq!(ReversePath::null().to_string(), "<>");
     }

@@ -99,6 +99,22 @@ mod tests {
     use alloc::format;
     use alloc::string::ToString;
 
+    // P-09: memory for what is staged grows by doubling, and no further than a chunk.
+    #[test]
+    fn memory_is_that_of_a_chunk() {
+        for piece in [1, 7, 100, 999, 1000, 3000] {
+            let mut chunks = Chunks::new(true, Vec::new());
+            let mut capacities = alloc::vec![chunks.stage.capacity()];
+            while chunks.len() < 1000 {
+                assert!(chunks.take(&alloc::vec![b'x'; piece], 1000).is_ok_and(|taken| taken > 0));
+                capacities.push(chunks.stage.capacity());
+            }
+            capacities.dedup();
+            assert_eq!(capacities.last(), Some(&(HEADER + 1000)), "{capacities:?}");
+            assert!(capacities.len() <= 13, "{capacities:?}");
+        }
+    }
+
     // K-11, C-80: whatever the length, the command names it, and fits.
     #[test]
     fn headers_name_the_length() {

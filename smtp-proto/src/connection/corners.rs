@@ -56,12 +56,38 @@ fn path(path: &str) -> ForwardPath {
 fn with_body(keywords: &[&str]) -> Connection {
     let mut connection = ready(keywords);
     connection.begin(Transaction::new(ReversePath::null()).to(path("a@x.example"))).unwrap();
-    while connection.body().is_none() {
-        let said = says(&mut connection);
-        hear(&mut connection, if said == "DATA\r\n" { "354 go\r\n" } else { "250 ok\r\n" });
-    }
-    events(&mut connection);
+    go_ahead(&mut connection);
     connection
+}
+
+/// Hears a message under way out, up to its content. MAIL, RCPT and DATA are all that comes before it.
+fn go_ahead(connection: &mut Connection) {
+    for _ in 0..3 {
+        if connection.body().is_none() {
+            let said = says(connection);
+            hear(connection, if said == "DATA\r\n" { "354 go\r\n" } else { "250 ok\r\n" });
+        }
+    }
+    assert!(connection.body().is_some());
+    events(connection);
+}
+
+// what is taken at a time is what the buffer has room for, with the end of DATA, or half of it by BDAT.
+#[test]
+fn room_for_content() {
+    let mut connection = with_body(&[]);
+    connection.config.body_buffer = 10_000;
+    assert_eq!(connection.body().unwrap().capacity(), 9993);
+    assert_eq!(connection.body().unwrap().write(b"hello"), Ok(5));
+    assert_eq!(connection.body().unwrap().capacity(), 9988);
+
+    let mut connection = ready(&["CHUNKING"]);
+    (connection.config.chunking, connection.config.body_buffer) = (crate::Chunking::Prefer, 10_000);
+    connection.begin(Transaction::new(ReversePath::null()).to(path("a@x.example"))).unwrap();
+    go_ahead(&mut connection);
+    assert_eq!(connection.body().unwrap().capacity(), 5000);
+    assert_eq!(connection.body().unwrap().write(b"hello"), Ok(5));
+    assert_eq!(connection.body().unwrap().capacity(), 4995);
 }
 
 // C-47, P-18, R-09: content that may not be sent ends the connection; what is written after it goes nowhere, its end included,
@@ -115,10 +141,7 @@ fn what_is_fetched_waits() {
     let mut connection = ready(&["CHUNKING", "BURL"]);
     connection.config.chunking = crate::Chunking::Prefer;
     connection.begin(Transaction::new(ReversePath::null()).to(path("a@x.example"))).unwrap();
-    while connection.body().is_none() {
-        says(&mut connection);
-        hear(&mut connection, "250 ok\r\n");
-    }
+    go_ahead(&mut connection);
     assert!(connection.capabilities().supports(Extension::Burl));
     let fetch = |connection: &mut Connection| connection.body().unwrap().fetch(&url);
     assert_eq!(fetch(&mut connection), Ok(true));

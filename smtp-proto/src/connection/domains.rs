@@ -62,3 +62,30 @@ impl Connection {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use alloc::borrow::ToOwned;
+
+    use super::*;
+
+    // C-99: domains that were sent to and those that are about to be share the room.
+    #[test]
+    fn room_is_shared() {
+        let kept = BTreeSet::from(["a.example".to_owned()]);
+        let mut room = Room { maximum: Some(3), kept: &kept, taken: BTreeSet::new() };
+        for (path, fits, full) in [
+            ("x@A.example", true, false),
+            ("x@b.example", true, false),
+            ("y@b.example", true, false),
+            ("x@c.example", true, true),
+            ("x@d.example", false, true),
+            ("z@a.example", true, true),
+        ] {
+            assert_eq!(room.take(&ForwardPath::parse(path).unwrap()), fits, "{path}");
+            assert_eq!(room.is_full(), full, "{path}");
+        }
+        let mut unlimited = Room { maximum: None, kept: &kept, taken: BTreeSet::new() };
+        assert!(unlimited.take(&ForwardPath::parse("x@b.example").unwrap()) && !unlimited.is_full());
+    }
+}
