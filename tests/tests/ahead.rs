@@ -228,3 +228,15 @@ fn intermediate_replies_to_what_went_ahead() {
         assert_eq!(got, [[expected]]);
     }
 }
+
+// C-57, C-72: where a message is to be begun while replies to RCPT of the one before it are due, it may turn out to be for nobody:
+// RSET goes first.
+#[test]
+fn a_message_behind_one_that_is_still_asking() {
+    let mut lab = ahead(|config| config.transaction_window = 2);
+    lab.connection.begin(transaction(2)).unwrap();
+    lab.pours(b"hello\r\n");
+    lab.hear("250 ok\r\n250 ok\r\n");
+    lab.connection.begin(transaction(1)).unwrap();
+    assert!(lab.says().starts_with("RSET\r\nMAIL FROM:"));
+}

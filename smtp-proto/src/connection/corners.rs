@@ -360,3 +360,32 @@ fn one_octet_of_content() {
     let shown = [1, 2].map(|length| alloc::format!("{}", Piece::Content(length)));
     assert_eq!(shown, ["<1 octet of content>".to_owned(), "<2 octets of content>".to_owned()]);
 }
+
+// S-30, P-09: of replies that there may be one of for each recipient only so much text is kept; of others, all.
+#[test]
+fn text_for_each_recipient() {
+    let long = "x".repeat(100);
+    for (lmtp, kept) in [(true, 10), (false, 100)] {
+        let hello = HelloName::parse("me.example").unwrap();
+        let mut config = if lmtp { Config::lmtp(hello) } else { Config::smtp(hello) };
+        config.reply_limits.recipient_text = 10;
+        let mut connection = Connection::new(config, Security::Tls);
+        for line in ["220 x\r\n", "250 x\r\n"] {
+            hear(&mut connection, line);
+            says(&mut connection);
+        }
+        let transaction = Transaction::new(ReversePath::null()).to(path("a@x.example")).to(path("b@x.example"));
+        connection.begin(transaction).unwrap();
+        for line in ["250 ok", &["550 ", &long].concat(), "250 ok", "354 go"] {
+            says(&mut connection);
+            hear(&mut connection, &[line, "\r\n"].concat());
+        }
+        connection.body().unwrap().finish().unwrap();
+        says(&mut connection);
+        hear(&mut connection, &["250 ", &long, "\r\n"].concat());
+        let events = events(&mut connection);
+        let Some(Event::Completed(report)) = events.last() else { panic!("{events:?}") };
+        let lengths = report.recipients().filter_map(|(_, outcome)| outcome.reply()).map(|reply| reply.text().len());
+        assert_eq!(lengths.collect::<Vec<_>>(), [10, kept]);
+    }
+}

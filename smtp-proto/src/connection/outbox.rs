@@ -293,6 +293,31 @@ mod tests {
         assert_eq!(outbox.end(), end);
     }
 
+    // What was queued behind an offset is dropped, within a run as between two, and what comes next is named as what it is.
+    #[test]
+    fn what_is_dropped_leaves_nothing() {
+        for (end, left) in [
+            (17, "[NOOP, <5 octets of content>, NOOP, DATA]"),
+            (11, "[NOOP, <5 octets of content>, DATA]"),
+            (8, "[NOOP, <2 octets of content>, DATA]"),
+            (6, "[NOOP, DATA]"),
+            (0, "[DATA]"),
+        ] {
+            let mut outbox = Outbox::default();
+            outbox.command(&Command::Noop);
+            outbox.content(2, |buffer| buffer.put_slice(b"he"));
+            outbox.content(3, |buffer| buffer.put_slice(b"llo"));
+            outbox.command(&Command::Noop);
+            outbox.truncate(end);
+            outbox.command(&Command::Data);
+            assert_eq!(format!("{:?}", outbox.peek().unwrap()), left);
+        }
+        // Where nothing was written there is nothing to be sent.
+        let mut outbox = Outbox::default();
+        outbox.content(2, |_| ());
+        assert!(!outbox.is_sending_content() && outbox.peek().is_none());
+    }
+
     // A transcript names commands, and of content only the size, wherever a write was cut.
     #[test]
     fn pieces_of_a_cut_stream() {

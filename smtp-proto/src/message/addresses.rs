@@ -312,6 +312,9 @@ mod tests {
     #[test]
     fn lists_that_are_none() {
         for value in [
+            "a@x y",
+            "a@x )",
+            ") a@x",
             "a",
             "postmaster",
             "<>",
