@@ -122,3 +122,16 @@ pub(super) fn long_line(part: &[u8]) -> Option<usize> {
     }
     None
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // C-47: an offset counts the parts before the one that it is in.
+    #[test]
+    fn offsets_count_from_the_beginning() {
+        let parts = [&b"ab"[..], b"", b"cde", b"f\0\0"];
+        assert_eq!(find(&parts, |part| memchr::memchr(b'\0', part)), Some(6));
+        assert_eq!(find(&parts[..3], |part| memchr::memchr(b'\0', part)), None);
+    }
+}

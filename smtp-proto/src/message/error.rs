@@ -71,3 +71,17 @@ pub(super) fn excerpt(text: &[u8]) -> Box<str> {
     let start = text.get(..4 * CHARACTERS).unwrap_or(text).trim_ascii();
     String::from_utf8_lossy(start).chars().take(CHARACTERS).collect::<String>().into()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // S-63: as many characters as there may be, whatever each takes.
+    #[test]
+    fn excerpts_have_an_end() {
+        for c in ["x", "\u{e9}", "\u{4f8b}", "\u{1f4e7}"] {
+            assert_eq!(*excerpt(c.repeat(300).as_bytes()), c.repeat(200));
+            assert_eq!(*excerpt(alloc::format!(" {c} ").as_bytes()), *c);
+        }
+    }
+}

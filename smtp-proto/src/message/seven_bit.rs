@@ -292,6 +292,38 @@ mod tests {
         String::from_utf8(out.into_owned()).unwrap()
     }
 
+    // P-20: what the parser would take long for, or find a multipart in, is seen over all lines of a field, and for each anew.
+    #[test]
+    fn fields_that_are_not_plain() {
+        let folded = |value: &str, lines: usize| format!("Content-Type: text/plain;\r\n{}", value.repeat(lines));
+        let line = format!("\t{};\r\n", "x".repeat(500));
+        for (message, plain) in [
+            (folded(&line, 8), true),
+            (folded(&line, 9), false),
+            (format!("{}{}", folded(&line, 5), folded(&line, 5)), true),
+            (folded("\t????????\r\n", 5), true),
+            (folded("\t????????\r\n", 6), false),
+            (folded("\tname=\"=?x?=\"\r\n", 1), true),
+            ("Content-Type: =?utf-8?q?multipart/mixed?=\r\n".into(), false),
+            ("Content-Type:\r\n =?utf-8?q?multipart/mixed?=;\r\n".into(), false),
+        ] {
+            assert_eq!(has_plain_types(message.as_bytes()), plain, "{message}");
+        }
+    }
+
+    // C-44, C-46: a line is broken by the line end that the message has.
+    #[test]
+    fn soft_line_breaks_are_those_of_the_message() {
+        let body = "\u{e9}".repeat(60);
+        for end in ["\r\n", "\n"] {
+            let mut out = Vec::new();
+            quoted_printable(format!("{body}{end}").as_bytes(), end.as_bytes(), &mut out);
+            let text = String::from_utf8(out).unwrap();
+            let line = |line: &str| line.strip_suffix(end).is_some_and(|rest| !rest.ends_with('\r'));
+            assert!(text.split_inclusive('\n').count() > 3 && text.split_inclusive('\n').all(line), "{text:?}");
+        }
+    }
+
     // C-46: each part is converted by itself, and what is 7-bit already stays as it is, preamble and epilogue too.
     #[test]
     fn parts_are_converted_one_by_one() {

@@ -105,6 +105,22 @@ fn callers_know_better() {
     assert_eq!(message.recipients(), [ForwardPath::parse("you@b.example").unwrap()]);
 }
 
+// What is given is not asked for, and for what is not given a block of Resent- fields counts as ever.
+#[test]
+fn given_in_part() {
+    let octets =
+        b"From: a@x.example\nTo: b@x.example\nResent-Date: now\nResent-From: r@y.example\nResent-To: s@y.example\n\n";
+    let (from, to) = (ReversePath::parse("me@z.example").unwrap(), ForwardPath::parse("you@z.example").unwrap());
+    let told = |from: Option<&ReversePath>, to: Option<&ForwardPath>| {
+        let message = Message::parse_with(octets, from.cloned(), to.map(|to| alloc::vec![to.clone()])).unwrap();
+        let recipients: Vec<_> = message.recipients().iter().map(|to| String::from(to.as_str())).collect();
+        (String::from(message.from().as_str()), recipients)
+    };
+    assert_eq!(told(Some(&from), None), ("me@z.example".into(), alloc::vec!["s@y.example".into()]));
+    assert_eq!(told(None, Some(&to)), ("r@y.example".into(), alloc::vec!["you@z.example".into()]));
+    assert_eq!(told(Some(&from), Some(&to)), ("me@z.example".into(), alloc::vec!["you@z.example".into()]));
+}
+
 // A block of Resent- fields takes the place of all the others, and it has to be one block.
 #[test]
 fn resent_messages() {

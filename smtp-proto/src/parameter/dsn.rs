@@ -166,6 +166,14 @@ mod tests {
     use super::*;
     use alloc::string::ToString;
 
+    // C-91: a case that stands twice is one case.
+    #[test]
+    fn cases_add_up() {
+        assert_eq!(NotifyOn::DELAY | NotifyOn::DELAY, NotifyOn::DELAY);
+        assert!((NotifyOn::DELAY | NotifyOn::FAILURE).contains(NotifyOn::FAILURE));
+        assert!(!(NotifyOn::DELAY | NotifyOn::FAILURE).contains(NotifyOn::SUCCESS));
+    }
+
     // C-91: the seven sets there are, each printed and read; nothing else is one.
     #[test]
     fn notify_is_never_or_a_set() {
