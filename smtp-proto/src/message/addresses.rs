@@ -534,6 +534,7 @@ mod tests {
     proptest! {
         // C-49: however mailboxes are written, each is found, once, and nothing else.
         #[test]
+        #[cfg_attr(miri, ignore = "the generator of texts takes minutes")]
         fn lists_are_read_back(
             (written, addresses_in) in list(),
             spaces in proptest::collection::vec(cfws(), 1..40),

@@ -218,6 +218,7 @@ fn header_blocks_that_are_none() {
 
 // S-20, S-24: errors name the field and what is in it, and show no control character.
 #[test]
+#[cfg_attr(miri, ignore = "large on purpose")]
 fn errors_name_the_header() {
     let shown = |header: &str| error(format!("From: a@b\n{header}\n\n").as_bytes()).to_string();
     assert_eq!(
