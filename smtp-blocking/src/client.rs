@@ -20,6 +20,9 @@ const READ: usize = 16 * 1024;
 /// The longest that a write may block at a time before the client looks whether the server has said something meanwhile.
 const GLANCE: Duration = Duration::from_secs(1);
 
+/// How long content may go out before the client looks whether the server has already refused it.
+const LOOK: Duration = Duration::from_millis(10);
+
 /// An SMTP or LMTP session over a stream `S`.
 ///
 /// Dropping it closes the stream without QUIT, which is always safe: a message whose content is not complete is discarded
@@ -31,6 +34,8 @@ pub struct Client<S> {
     buffer: Box<[u8]>,
     /// What the timeout of reads is set to, if it is.
     armed: Option<Duration>,
+    /// When the stream was last read from.
+    looked: Time,
 }
 
 /// Sessions.
@@ -84,6 +89,7 @@ impl<S: Stream> Client<S> {
             started: Instant::now(),
             buffer: vec![0; READ].into(),
             armed: None,
+            looked: Time::default(),
         }
     }
 
@@ -116,11 +122,11 @@ impl<S: Stream> Client<S> {
         setup: &mut Setup,
         upgrade: impl FnOnce(S) -> Result<(T, ChannelBindings), Error>,
     ) -> Result<Client<T>, Error> {
-        let Self { stream, mut dialogue, started, buffer, armed: _ } = self;
+        let Self { stream, mut dialogue, started, buffer, armed: _, looked } = self;
         let (stream, bindings) = upgrade(stream)?;
         setup.channel_bindings(bindings);
         dialogue.connection.handle_tls_established()?;
-        Ok(Client { stream, dialogue, started, buffer, armed: None })
+        Ok(Client { stream, dialogue, started, buffer, armed: None, looked })
     }
 
     /// How long the handshake may take.
@@ -370,8 +376,16 @@ impl<S: Stream> Client<S> {
         self.take(result);
     }
 
+    /// As [`glance`](Self::glance), but not again and again: it costs as much as a write.
+    pub(crate) fn glance_now_and_then(&mut self) {
+        if self.now().saturating_duration_since(self.looked) >= LOOK {
+            self.glance();
+        }
+    }
+
     fn take(&mut self, result: io::Result<usize>) {
         let now = self.now();
+        self.looked = now;
         match result {
             Ok(length) => self.dialogue.received(self.buffer.get(..length).unwrap_or(&self.buffer), now),
             Err(error) if is_timeout(&error) => self.dialogue.connection.handle_timeout(now),

@@ -149,7 +149,7 @@ impl<S: Stream> Client<S> {
                 Fed::Full if self.dialogue.connection.poll_transmit().is_none() => self.receive(),
                 Fed::Full => {
                     self.transmit();
-                    self.glance();
+                    self.glance_now_and_then();
                 }
                 Fed::Whole | Fed::Unwanted => return Ok(()),
             }
