@@ -376,7 +376,7 @@ impl<S: Stream> Client<S> {
         self.take(result);
     }
 
-    /// As [`glance`](Self::glance), but not again and again: it costs as much as a write.
+    /// As [`glance`](Self::glance), but not again and again: it takes three system calls.
     pub(crate) fn glance_now_and_then(&mut self) {
         if self.now().saturating_duration_since(self.looked) >= LOOK {
             self.glance();
