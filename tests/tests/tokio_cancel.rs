@@ -6,6 +6,7 @@ use std::future::Future;
 use std::io;
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll, Waker, ready};
+use std::time::Duration;
 
 use smtp_conformance::lab::{smtp, transaction};
 use smtp_proto::{
@@ -207,6 +208,8 @@ fn session(verb: Verb) -> (Client<DuplexStream>, RefCell<Server>) {
     for before in verb.before() {
         finish(before.call(&mut client), &server).unwrap();
     }
+    // So long idle that the next call looks first whether the server has left.
+    finish(tokio::time::advance(Duration::from_millis(150)), &server);
     (client, server)
 }
 
