@@ -113,6 +113,8 @@ async fn an_idle_farewell_is_noticed() {
     let mut reader = server.join().unwrap();
     // Until the farewell has come in, by the system's account and not by the runtime's.
     while SockRef::from(client.stream().socket()).peek(&mut [MaybeUninit::uninit()]).is_err() {}
+    // As long as a connection has to be idle before anybody looks; the runtime does not run meanwhile.
+    std::thread::sleep(Duration::from_millis(150));
     for _ in 0..2 {
         let error = client.send(transaction(1), &b"hello"[..]).await.unwrap_err();
         assert!(error.is_transient() && !error.may_have_been_accepted());
