@@ -88,10 +88,11 @@ impl Session {
 
     /// The server says what it was told: in one line, with a word before it and perhaps one behind it.
     fn repeats(&mut self, before: &str, behind: &str) {
-        let lines = [before.as_bytes(), b" ", &self.last, behind.as_bytes(), b"\r\n"].concat();
+        let last = self.last.clone();
+        let lines = [before.as_bytes(), b" ", &last, behind.as_bytes(), b"\r\n"].concat();
         for line in lines.split_inclusive(|octet| *octet == b'\n') {
-            // What was said in an exchange is forgotten once another command follows.
-            if self.authenticating {
+            // What was said in an exchange is forgotten once another command follows, perhaps that of the next exchange.
+            if self.authenticating && self.last == last {
                 self.hears(line);
             }
         }
