@@ -141,6 +141,8 @@ impl DotStuffer {
     /// terminator.
     pub fn encode(&mut self, input: &[u8], out: &mut impl BufMut) -> Result<usize, BodyError> {
         let mut rest = input;
+        // A block that needs a closer look is not looked at as a block again before that has come to its end.
+        let mut closer_until = self.taken;
         while let Some(&next) = rest.first() {
             if out.remaining_mut() < STEP {
                 break;
@@ -155,8 +157,12 @@ impl DotStuffer {
                 }
                 continue;
             }
-            if self.long_lines == LongLines::Send && self.blocks(&mut rest, out) > 0 {
-                continue;
+            if self.long_lines == LongLines::Send && self.taken >= closer_until {
+                let taken = self.taken;
+                closer_until = self.blocks(&mut rest, out);
+                if self.taken > taken {
+                    continue;
+                }
             }
             if self.place == LINE_START && next == b'.' {
                 // Only the added dot; the other one begins the run below.
@@ -193,10 +199,9 @@ impl DotStuffer {
         Ok(input.len() - rest.len())
     }
 
-    /// Encodes whole blocks as long as nothing in them needs a closer look, where lines may be of any length. Gives how many
-    /// octets were taken.
-    fn blocks(&mut self, rest: &mut &[u8], out: &mut impl BufMut) -> usize {
-        let start = self.taken;
+    /// Encodes whole blocks as long as nothing in them needs a closer look, where lines may be of any length. Gives how far the
+    /// one does that comes next, in octets of the content.
+    fn blocks(&mut self, rest: &mut &[u8], out: &mut impl BufMut) -> u64 {
         let mut grown = [0; GROWN];
         while let Place::Column(column) = self.place {
             let before = if column == 0 { Before::LineEnd } else { Before::Other };
@@ -209,7 +214,7 @@ impl DotStuffer {
                     let length = block::insert(block, before, &mut grown);
                     grown.get(..length).unwrap_or_default()
                 }
-                Needs::Lines | Needs::Much => break,
+                Needs::Lines | Needs::Much => return self.taken + block.len() as u64,
             };
             // Of the column only its beginning matters here.
             let Some(&last) = block.last() else { break };
@@ -222,7 +227,7 @@ impl DotStuffer {
             out.put_slice(written.get(..written.len() - held_back).unwrap_or_default());
             self.take(rest, block.len());
         }
-        usize::try_from(self.taken - start).unwrap_or(usize::MAX)
+        self.taken
     }
 
     /// Ends the content: a CRLF if the last line has none, then the terminator, seven octets at most.

@@ -73,10 +73,8 @@ impl Recipient {
     /// Gives the domain in A-labels if that makes the whole address ASCII. Without the feature `idna` nothing does.
     pub(crate) fn prefer_ascii(&mut self) {
         #[cfg(feature = "idna")]
-        if !self.path.is_ascii() {
-            if let Some(path) = self.path.to_ascii().ok().filter(ForwardPath::is_ascii) {
-                self.path = path;
-            }
+        if let Some(path) = self.path.to_ascii().ok().filter(ForwardPath::is_ascii) {
+            self.path = path;
         }
     }
 }
